@@ -35,6 +35,7 @@ from callboard.schemas.workflow.attempt import (
     AttemptRecord,
     AttemptStatus,
     InterruptedInput,
+    TracePicture,
 )
 from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
 from callboard.schemas.workflow.run import ErrorCode, RunError
@@ -65,6 +66,8 @@ class UploadedArtifacts:
     screenshot: bool = False
     trace_size: int | None = None
     """Size of the stored trace in bytes; None if there is no trace."""
+    trace_picture: TracePicture | None = None
+    """The last picture of the trace of an Attempt that completed; the others have a screenshot."""
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -123,13 +126,17 @@ async def upload_artifacts(
         await retry_store(left / 2, lambda: store.put(key, screenshot))
         return len(screenshot)
 
+    picture: TracePicture | None = None
+
     async def upload_trace(left: timedelta) -> int | None:
+        nonlocal picture
         redacted = wanted.folder / TRACE
         options = RedactionOptions(masker, wanted.trace_limit, root, cookies=attempt.auth is not None)
-        if not await redactor.redact(wanted.folder, redacted, options, within=left):
+        if (written := await redactor.redact(wanted.folder, redacted, options, within=left)) is None:
             return None
         key = object_keys.trace(attempt.project, attempt.run_id, attempt.number)
         await retry_store(left / 2, lambda: store.put_file(key, redacted))
+        picture = written.picture if status is AttemptStatus.COMPLETED else None
         return redacted.stat().st_size
 
     url = screenshot = trace = None
@@ -138,7 +145,7 @@ async def upload_artifacts(
         screenshot = await upload("screenshot", upload_screenshot)
     if wanted.trace.keeps(completed=status is AttemptStatus.COMPLETED):
         trace = await upload("trace", upload_trace)
-    return UploadedArtifacts(url, screenshot is not None, trace, missing)
+    return UploadedArtifacts(url, screenshot is not None, trace, picture, missing)
 
 
 def read_untrusted(path: Path, largest: int) -> bytes | None:

@@ -237,6 +237,7 @@ class RunningAttempt:
             usage=None if status is AttemptStatus.STARTED else self._usage(),
             log=self.stored_log.size is not None,
             trace=self.artifacts.trace_size is not None,
+            trace_picture=self.artifacts.trace_picture,
             screenshot=self.artifacts.screenshot,
             files=self.files.files,
             takeovers=self.takeovers.recorded,

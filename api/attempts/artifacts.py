@@ -151,16 +151,21 @@ class _StoredFile(FileResponse):
 
 
 async def screenshot_response(services: Services, project: str, run_id: str, number: int) -> Response:
-    """Return the last picture of an Attempt's page.
+    """Return the last picture of an Attempt's page: of one that completed, it is a part of the trace.
 
     Raises:
         NotFound: There is no such Attempt, or it has left no screenshot.
         StoreError: The store failed.
     """
     data = await services.store.get(object_keys.screenshot(project, run_id, number))
+    if data is not None:
+        return Response(data, media_type="image/png")
+    record = await require_record(services, project, run_id, number)
+    if (picture := record.trace_picture) is not None:
+        data = await services.store.get_part(object_keys.trace(project, run_id, number), picture.begin, picture.size)
     if data is None:
-        raise artifact_not_found(await require_record(services, project, run_id, number), "screenshot")
-    return Response(data, media_type="image/png")
+        raise artifact_not_found(record, "screenshot")
+    return Response(data, media_type="image/jpeg")
 
 
 def trace_link(services: Services, trace_id: str | None) -> OpenTelemetryLink | None:
@@ -211,6 +216,8 @@ async def _attempt_body(
     whole_log = object_keys.log(*of) in artifacts
     has_pieces = any(key.startswith(object_keys.log_pieces(*of)) for key in artifacts)
     has_log = whole_log or has_pieces or record.status is AttemptStatus.STARTED
+    has_trace = object_keys.trace(*of) in artifacts
+    has_screenshot = object_keys.screenshot(*of) in artifacts or (has_trace and record.trace_picture is not None)
     return AttemptBody(
         number=number,
         kind=record.kind,
@@ -232,8 +239,8 @@ async def _attempt_body(
         open_telemetry=trace_link(services, record.trace_id),
         missing=_missing(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
-        trace=f"{path}/trace" if object_keys.trace(*of) in artifacts else None,
-        screenshot=f"{path}/screenshot" if object_keys.screenshot(*of) in artifacts else None,
+        trace=f"{path}/trace" if has_trace else None,
+        screenshot=f"{path}/screenshot" if has_screenshot else None,
         files=[FileBody.model_validate(file.model_dump()) for file in record.files],
         takeovers=[TakeoverBody.model_validate(each.model_dump()) for each in record.takeovers],
     )

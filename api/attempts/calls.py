@@ -140,10 +140,10 @@ async def view_trace(
     operation_id="getAttemptScreenshot",
     summary="Get an Attempt's screenshot",
     response_class=Response,
-    responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}}}},
+    responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}, "image/jpeg": {}}}},
 )
 async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
-    """Get the last picture of the page of an Attempt that failed."""
+    """Get the last picture of its page: of an Attempt that completed, the last one of its trace, as a JPEG."""
     return await screenshot_response(services, projectName, runId, number)
 
 

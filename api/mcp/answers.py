@@ -54,12 +54,12 @@ def end_of_text_answer(text: str) -> CallToolResult:
     return text_answer(end if first == 0 else f"The text has {len(text)} characters. This is its end.\n{end}")
 
 
-def image_answer(data: bytes, where: str) -> CallToolResult:
-    """Return an answer that is a PNG, or an error that says where to find it if it is too large."""
+def image_answer(data: bytes, media_type: str, where: str) -> CallToolResult:
+    """Return an answer that is a picture, or an error that says where to find it if it is too large."""
     text = base64.b64encode(data).decode()
     if len(text) > LARGEST:
         return _too_large(where)
-    return CallToolResult(content=[ImageContent(data=text, mime_type="image/png")])
+    return CallToolResult(content=[ImageContent(data=text, mime_type=media_type)])
 
 
 def _too_large(where: str) -> CallToolResult:

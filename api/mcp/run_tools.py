@@ -83,7 +83,8 @@ async def _get_log(call: ToolCall, asked: _OfAttempt) -> CallToolResult:
 async def _get_screenshot(call: ToolCall, asked: _OfAttempt) -> CallToolResult:
     number = await _number(call, asked)
     answer = await call.rest.get(asked.project, "runs", asked.run_id, "attempts", number, "screenshot")
-    return image_answer(answer.content, f"GET …/runs/{asked.run_id}/attempts/{number}/screenshot")
+    media_type = answer.headers["content-type"]
+    return image_answer(answer.content, media_type, f"GET …/runs/{asked.run_id}/attempts/{number}/screenshot")
 
 
 async def _number(call: ToolCall, asked: _OfAttempt) -> int:
@@ -170,7 +171,7 @@ _TOOLS: tuple[_RunTool[Any], ...] = (
     _RunTool(
         "get_screenshot",
         Scope.RUNS_READ,
-        "Get the last picture of the page of an Attempt that failed.",
+        "Get the last picture of the page of an Attempt.",
         _OfAttempt,
         _get_screenshot,
     ),

@@ -12,8 +12,9 @@ It runs on the standard library alone; `trace_redactor` is the worker's side.
 
     stdin   one JSON object a line, a request: {"folder", "target", "secrets", "limit", "root", "cookies", "seconds"}.
             At its end, the process ends.
-    stdout  one JSON object a line, the answer: {"found": bool} (whether there were traces in the folder), or the error:
-            {"trace": sentence}, {"disk": [errno, text]}.
+    stdout  one JSON object a line, the answer: {"found": bool, "picture": [begin, size] or null} (whether there were
+            traces in the folder, and where the last picture of the film lies in the one that was written), or the
+            error: {"trace": sentence}, {"disk": [errno, text]}.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _BLOCK = 1024 * 1024
 _WHOLE = 8 * 1024 * 1024
 """Most bytes of a resource that is masked as a whole."""
+_PICTURE = re.compile(r"screencast/.*-(\d{1,15})\.jpeg")
+"""Pattern of the names of a film's pictures, which end with the time in milliseconds."""
+_LARGEST_PICTURE = 1024 * 1024
+"""Most bytes of a picture that is told of: some twenty times the size of a usual one."""
+_JPEG = b"\xff\xd8\xff"
 _EVENTS = (".trace", ".network")
 _STACKS = ".stacks"
 _NAME = re.compile(r"[\w.@ -]+(?:/[\w.@ -]+)?")
@@ -107,8 +113,10 @@ class RedactionOptions:
     """Whether cookies are secrets, except those that the trace shows to be readable by the page's own scripts."""
 
 
-def redact(parts: Sequence[Path], target: Path, options: RedactionOptions) -> None:
+def redact(parts: Sequence[Path], target: Path, options: RedactionOptions) -> tuple[int, int] | None:
     """Write one redacted trace to `target` from those of the Attempt's contexts. This blocks.
+
+    Return the first byte and the size of the film's last picture in `target`; None if there is none.
 
     Args:
         parts: The zip files. Each becomes one context in the viewer.
@@ -126,7 +134,9 @@ def redact(parts: Sequence[Path], target: Path, options: RedactionOptions) -> No
             # Never open a file that is there already: user code could have put it there, as a link to anywhere.
             out = opened.enter_context(zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED, compresslevel=3))
             files = [opened.enter_context(_regular(part)) for part in parts]
-            _Writer(out, options).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
+            writer = _Writer(out, options)
+            writer.write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
+            return writer.picture
     except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, ValueError, EOFError) as e:
         raise TraceError("What the Machine left is no trace.") from e
     except OSError as error:
@@ -161,6 +171,9 @@ class _Writer:
         self._masker = how.masker
         self._events = EventMasker(how.masker)
         self._written: set[str] = set()
+        self.picture: tuple[int, int] | None = None
+        """Where the last picture of the film lies in what is written: its first byte, and its size."""
+        self._picture_time = 0
 
     def write(self, parts: Sequence[zipfile.ZipFile]) -> None:
         self._check_entries([entry for part in parts for entry in part.infolist()])
@@ -206,7 +219,7 @@ class _Writer:
                 if (shown := sources.get(name)) is not None:
                     self._write_blocks(shown, self._masked_resource(part, entry))
             elif name.startswith("screencast/"):
-                self._write_blocks(name, self._blocks(part, entry), packed=True)
+                self._write_picture(part, entry)
             else:
                 self._write_blocks(name, self._masked_resource(part, entry))
 
@@ -238,21 +251,39 @@ class _Writer:
     def _relative(self, path: str) -> str:
         return path.removeprefix(f"{self._how.root}/")
 
-    def _write_blocks(self, name: str, blocks: Iterator[bytes] | Sequence[bytes], *, packed: bool = False) -> None:
-        if name in self._written:  # it is a resource that two contexts share
+    def _write_picture(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+        """Write a picture as it is, and note where it lies if it is the last one so far."""
+        named = _PICTURE.fullmatch(entry.filename)
+        if named is None or entry.file_size > _LARGEST_PICTURE or int(named[1]) < self._picture_time:
+            self._write_blocks(entry.filename, self._blocks(part, entry), packed=True)
             return
+        data = part.read(entry)
+        begin = self._write_blocks(entry.filename, [data], packed=True)
+        if begin is not None and data.startswith(_JPEG):
+            self.picture, self._picture_time = (begin, len(data)), int(named[1])
+
+    def _write_blocks(
+        self, name: str, blocks: Iterator[bytes] | Sequence[bytes], *, packed: bool = False
+    ) -> int | None:
+        """Write an entry, and return where its bytes begin in the zip; None if it was written before."""
+        if name in self._written:  # it is a resource that two contexts share
+            return None
         self._written.add(name)
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
         with self._out.open(info, "w", force_zip64=True) as file:
-            self._check()
+            begin = self._check()
             for block in blocks:
                 file.write(block)
                 self._check()
+        return begin
 
-    def _check(self) -> None:
-        if self._out.fp is not None and self._out.fp.tell() > self._how.limit:
+    def _check(self) -> int:
+        """Return how many bytes are written. Raises TraceError if these are more than are kept."""
+        written = 0 if self._out.fp is None else self._out.fp.tell()
+        if written > self._how.limit:
             raise TraceError(f"It is bigger than the {self._how.limit} bytes that are kept (CALLBOARD_TRACE_LIMIT).")
+        return written
 
     def _check_length(self, length: int) -> None:
         if length > self._longest_line:
@@ -410,13 +441,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         parts = parts_in(Path(request["folder"]))
-        if parts:
-            redact(parts, Path(request["target"]), options)
+        picture = redact(parts, Path(request["target"]), options) if parts else None
     except TraceError as error:
         return {"trace": str(error)}
     except OSError as error:
         return {"disk": [error.errno, error.strerror]}
-    return {"found": bool(parts)}
+    return {"found": bool(parts), "picture": picture}
 
 
 def main() -> None:

@@ -7,12 +7,14 @@ import contextlib
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from callboard.machines import trace_redaction
 from callboard.machines.trace_redaction import RedactionOptions, TraceError
+from callboard.schemas.workflow.attempt import TracePicture
 
 KEPT_IDLE = 4
 """Most idle processes that are kept for the next trace.
@@ -24,6 +26,14 @@ _GRACE = 10.0
 """Seconds beyond the worker's own time limit after which a process ends itself."""
 
 
+@dataclass(frozen=True)
+class RedactedTrace:
+    """A trace that was written."""
+
+    picture: TracePicture | None
+    """Where the last picture of its film lies; None if it has none."""
+
+
 class TraceRedactor:
     """The masking processes of one worker. Close it when no trace is being masked any more."""
 
@@ -31,8 +41,10 @@ class TraceRedactor:
         self._idle: list[Process] = []
         self._closed = False
 
-    async def redact(self, folder: Path, target: Path, options: RedactionOptions, *, within: timedelta) -> bool:
-        """Write one masked trace to `target` from those that a Machine left in `folder`; return False if it left none.
+    async def redact(
+        self, folder: Path, target: Path, options: RedactionOptions, *, within: timedelta
+    ) -> RedactedTrace | None:
+        """Write one masked trace to `target` from those that a Machine left in `folder`; return None if it left none.
 
         Args:
             folder: The folder with the traces; see `trace_redaction.parts_in`.
@@ -64,8 +76,12 @@ class TraceRedactor:
         # A trace that was too much may have damaged the process: only one that has succeeded is used again.
         await self._put_back(process, reusable="found" in answer)
         match answer:
-            case {"found": bool(found)}:
-                return found
+            case {"found": False}:
+                return None
+            case {"found": True, "picture": None}:
+                return RedactedTrace(None)
+            case {"found": True, "picture": [int(begin), int(size)]}:
+                return RedactedTrace(TracePicture(begin=begin, size=size))
             case {"trace": str(sentence)}:
                 raise TraceError(sentence)
             case {"disk": [number, text]}:

@@ -55,6 +55,10 @@ class FolderStore(Store):
         """Return the object under `key`, or None if there is none."""
         return await asyncio.to_thread(self._read, key, self._path(key))
 
+    async def get_part(self, key: str, begin: int, size: int) -> bytes | None:
+        """Return these bytes of the object under `key`, of which it has the first; None if there is no object."""
+        return await asyncio.to_thread(self._read, key, self._path(key), begin, size)
+
     async def get_file(self, key: str, path: Path) -> bool:
         """Write the object under `key` to the local file `path`; return False if there is none."""
         return await asyncio.to_thread(self._copy_to, key, self._path(key), path)
@@ -104,9 +108,11 @@ class FolderStore(Store):
         except OSError as error:
             raise self._error("write", key, error) from error
 
-    def _read(self, key: str, path: Path) -> bytes | None:
+    def _read(self, key: str, path: Path, begin: int = 0, size: int = -1) -> bytes | None:
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                file.seek(begin)
+                return file.read(size)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:

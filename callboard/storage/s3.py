@@ -100,6 +100,11 @@ class S3Store(Store):
         place = self._full_key(key)
         return await self._run_in_thread("read", key, lambda: self._read(place, lambda body: body.read()))
 
+    async def get_part(self, key: str, begin: int, size: int) -> bytes | None:
+        """Return these bytes of the object under `key`, of which it has the first; None if there is no object."""
+        place, part = self._full_key(key), f"bytes={begin}-{begin + size - 1}"
+        return await self._run_in_thread("read", key, lambda: self._read(place, lambda body: body.read(), part))
+
     async def get_file(self, key: str, path: Path) -> bool:
         """Write the object under `key` to the local file `path`; return False if there is none."""
         place = self._full_key(key)
@@ -160,11 +165,14 @@ class S3Store(Store):
         with path.open("rb") as file:
             self._client.put_object(Bucket=self._bucket, Key=place, Body=file)
 
-    def _read[T](self, place: str, take: Callable[[StreamingBody], T]) -> T | None:
-        """Return what `take` returns for the object, or None if there is none."""
+    def _read[T](self, place: str, take: Callable[[StreamingBody], T], part: str | None = None) -> T | None:
+        """Return what `take` returns for the object, or this part of it, or None if there is none."""
         for tries_left in reversed(range(_READ_ATTEMPTS)):
             try:
-                body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
+                if part is None:
+                    body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
+                else:
+                    body = self._client.get_object(Bucket=self._bucket, Key=place, Range=part)["Body"]
             except self._client.exceptions.NoSuchKey:
                 return None
             except ClientError as error:

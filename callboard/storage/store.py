@@ -55,6 +55,10 @@ class Store(Protocol):
         """Return the object under `key`, or None if there is none."""
         ...
 
+    async def get_part(self, key: str, begin: int, size: int) -> bytes | None:
+        """Return these bytes of the object under `key`, of which it has the first; None if there is no object."""
+        ...
+
     async def get_file(self, key: str, path: Path) -> bool:
         """Write the object under `key` to the local file `path`; return False if there is none."""
         ...

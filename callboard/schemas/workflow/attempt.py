@@ -271,6 +271,15 @@ class RecordedFile(FlowModel):
     """SHA-256 of its bytes, in hexadecimal."""
 
 
+class TracePicture(FlowModel):
+    """Where a picture lies in the stored trace, which has it as it is."""
+
+    begin: int
+    """The first of its bytes, from 0."""
+    size: int
+    """How many bytes it has."""
+
+
 class RecordedTakeover(FlowModel):
     """A time in which a person had the browser of an Attempt."""
 
@@ -307,6 +316,8 @@ class AttemptRecord(FlowModel):
     """Whether the log is in the store, as `log.jsonl`."""
     trace: bool = False
     """Whether the trace is in the store, as `trace.zip`."""
+    trace_picture: TracePicture | None = None
+    """The last picture of the trace's film, a JPEG; only of an Attempt that completed, and if there is one."""
     screenshot: bool = False
     """Whether the last picture of the page is in the store, as `screenshot.png`; only of an Attempt that did not
     complete."""

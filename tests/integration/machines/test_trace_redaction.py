@@ -257,6 +257,16 @@ def test_a_page_of_many_levels_is_masked_all_the_same(tmp_path: Path) -> None:
     assert after["trace.trace"].decode() == line.replace("secret-word", "***")
 
 
+def test_the_last_picture_of_the_film_is_found_in_the_trace_that_is_written(tmp_path: Path) -> None:
+    of_one = {"screencast/page@1-900.jpeg": b"\xff\xd8\xff early", "screencast/page@1-7000.jpeg": b"\xff\xd8\xff last"}
+    of_other = {"screencast/page@2-8000.jpeg": b"no picture", "screencast/page@2-6000.jpeg": b"\xff\xd8\xff between"}
+    for number, entries in enumerate((of_one, of_other), 1):
+        (tmp_path / f"trace-{number}.zip").write_bytes(zip_of({"trace.trace": "{}\n", **entries}))
+    target = tmp_path / "shown.zip"
+    begin, size = present(redact(parts_in(tmp_path), target, RedactionOptions(Masker(()), LIMIT)))
+    assert target.read_bytes()[begin : begin + size] == b"\xff\xd8\xff last"
+
+
 def test_contexts_become_one_trace_and_share_what_they_have_in_common(tmp_path: Path) -> None:
     parts = [trace_of({"type": "event", "n": n}, common=b"1", **{f"own{n}": b"2"}) for n in range(11)]
     after = shown(tmp_path, *parts)

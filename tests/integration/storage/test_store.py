@@ -54,11 +54,13 @@ async def test_big_files_are_copied_in_and_out(store: Store, tmp_path: Path) -> 
     assert await store.get_file("bundle.tar.gz", tmp_path / "out")
     assert hashlib.sha256((tmp_path / "out").read_bytes()).digest() == hashlib.sha256(body).digest()
     assert await store.get("bundle.tar.gz") == body
+    assert await store.get_part("bundle.tar.gz", 5, 3) == body[5:8]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["in", "out"]
 
 
 async def test_a_missing_key_is_none_and_never_an_error(store: Store, tmp_path: Path) -> None:
     assert await store.get("a/b") is None
+    assert await store.get_part("a/b", 0, 1) is None
     assert not await store.get_file("a/b", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not await store.exists("a/b")

@@ -116,13 +116,16 @@ async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(roo
     assert threading.main_thread() not in threads
 
 
-async def test_of_one_that_completed_there_is_a_trace_only(room: Room) -> None:
+async def test_of_one_that_completed_there_is_a_trace_only_with_a_picture_in_it(room: Room) -> None:
     room.put("screenshot.png").write_bytes(PNG)
-    trace(room.put("trace-1.zip"))
+    with zipfile.ZipFile(room.put("trace-1.zip"), "w") as file:
+        file.writestr("screencast/page@1-1796141541574.jpeg", b"\xff\xd8\xff what it showed")
     room.left = AttemptEvidence("https://shop.test/")
     kept = await room.upload(AttemptStatus.COMPLETED)
     assert (kept.screenshot, kept.page_url, kept.missing) == (False, None, {})
-    assert kept.trace_size
+    picture, stored = present(kept.trace_picture), present(await room.stored("trace.zip"))
+    assert stored[picture.begin :][: picture.size] == b"\xff\xd8\xff what it showed"
+    assert kept.trace_size == len(stored)
     assert await room.stored("screenshot.png") is None
 
 

@@ -12,6 +12,7 @@ from callboard.schemas.workflow.attempt import (
     AttemptUsage,
     RecordedTakeover,
     RecordedVariable,
+    TracePicture,
     VariableSource,
 )
 from callboard.schemas.workflow.run import RunError
@@ -163,3 +164,13 @@ async def test_a_screenshot_comes_as_a_png(api: Api):
     answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", "image/png")
     assert (await api.ask(f"runs/{run_id}/attempts/1"))["screenshot"] is not None
+
+
+async def test_the_screenshot_of_one_that_completed_is_a_part_of_its_trace(api: Api):
+    run_id = await api.run()
+    await store_record(api, attempt_record(run_id, trace_picture=TracePicture(begin=3, size=7)))
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["screenshot"] is None, "its trace is gone"
+    await store_artifact(api, run_id, 1, "trace.zip", b"zippicture...")
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["screenshot"] is not None
+    answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
+    assert (answer.content, answer.headers["content-type"]) == (b"picture", "image/jpeg")
