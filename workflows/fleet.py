@@ -10,9 +10,9 @@ this workflow does not know, it is refused, and the worker says all.
 The workflow has no timer: what time has done is looked at when a worker asks. It plans when something has changed,
 once for all requests that come at the same time.
 
-Another version of this code may have answered earlier requests of the same history in another way, and a replay does
-not show it. So an answer counts only for the build that has given it (`granted_by`). As long as a worker has an answer
-of another build, nobody gets more than it holds.
+Another version of this code may have answered earlier requests of the same history differently, and a replay does not
+show that. So each answer names the build that has given it (`granted_by`). As long as a worker has an answer of another
+build, no worker gets more than it holds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ sys.path.insert(0, str(REPOSITORY))
 from callboard.dev.dev import DevStack  # noqa: E402
 from callboard.machines.browser_program import browser_args, find_browser  # noqa: E402
 from callboard.settings import Settings  # noqa: E402
+from examples.caller import Caller  # noqa: E402
 from examples.demo import site_beside  # noqa: E402
+from examples.site.accounts import ACCOUNTS  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 PROJECTS = REPOSITORY / "examples" / "projects"
@@ -94,7 +96,18 @@ async def populate(caller: httpx.AsyncClient, site: str) -> str:
     return failed
 
 
-async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal["light", "dark"]) -> None:
+async def heal(stack: DevStack, site: str) -> str:
+    """Have the shop forget a login, start a Run that uses it, and return the id of that."""
+    alice = ACCOUNTS["alice"]
+    async with Caller.of(stack) as caller:
+        await caller.log_in("orders", "alice", {"baseUrl": site, "user": alice.user, "password": alice.password})
+        async with httpx.AsyncClient(trust_env=False) as shop:
+            (await shop.post(f"{site}/accounts/{alice.user}/expire")).raise_for_status()
+        body = {"api": "list-orders", "parameters": {"baseUrl": site}, "authSession": {"id": "alice"}}
+        return (await caller.run("orders", body))["runId"]
+
+
+async def picture(browser: Browser, stack: DevStack, failed: str, healed: str, theme: Literal["light", "dark"]) -> None:
     """Take pictures of the main pages in one theme."""
     context = await browser.new_context(
         base_url=stack.url,
@@ -113,6 +126,10 @@ async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal
     await expect(page.locator("h1 + .status")).to_have_text("failed")
     await page.wait_for_load_state("networkidle")  # The page loads a screenshot and the log.
     await keep(page, f"run-{theme}")
+    await page.goto(f"/projects/orders/runs/{healed}")
+    await expect(page.locator("h1 + .status")).to_have_text("completed")
+    await page.wait_for_load_state("networkidle")
+    await keep(page.get_by_role("region", name="Timeline"), f"login-{theme}")
     await page.goto("/projects/shop/runs?api=list-products")
     run_id = (await page.locator(".what .id").first.inner_text()).strip()
     await page.goto(f"/projects/shop/playground?run={run_id}")
@@ -160,10 +177,10 @@ async def present_box(locator: Locator) -> FloatRect:
     return box
 
 
-async def keep(page: Page, name: str) -> None:
-    """Save the visible part of the page as a file."""
+async def keep(shown: Page | Locator, name: str) -> None:
+    """Save the visible part of a page, or an element, as a file."""
     file = IMAGES / f"{name}.png"
-    await page.screenshot(path=file)
+    await shown.screenshot(path=file)
     size = file.stat().st_size
     print(f"{file.relative_to(REPOSITORY)}: {size:,} bytes")
     if size > LARGEST:
@@ -176,9 +193,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="callboard-screenshots-") as folder:
         async with example_stack(Path(folder)) as (stack, site, caller), async_playwright() as playwright:
             failed = await populate(caller, site)
+            healed = await heal(stack, site)
             browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
             for theme in THEMES:
-                await picture(browser, stack, failed, theme)
+                await picture(browser, stack, failed, healed, theme)
             await browser.close()
             stack.skip_grace()  # Running Runs were only started to be seen.
 

@@ -23,7 +23,7 @@ from tests.support.processes import CALLBOARD, surroundings
 from tests.support.repository import REPOSITORY
 
 API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
-(DEV,) = doc_commands.typed("README.md", "Write a project")
+(DEV,) = doc_commands.typed("README.md", "An API from a function")
 
 
 class Terminal:

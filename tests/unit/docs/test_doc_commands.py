@@ -34,6 +34,7 @@ NOT_TYPED = {
         r"uv pip install .* debugpy|callboard run .*--debugpy .*|callboard run .* --inspect",
     ): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
+    ("README.md", r"make test"): "It would run this test.",
     (
         "README.md",
         r"uv tool install .*|callboard (setup|dev .*)|mkdir my-projects && .*",

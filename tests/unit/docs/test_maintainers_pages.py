@@ -1,4 +1,4 @@
-"""The commands that the pages for maintainers show can be given."""
+"""The commands that the pages for maintainers show can be given, and the files that they name are there."""
 
 import re
 import shlex
@@ -13,6 +13,9 @@ from tests.support.repository import REPOSITORY
 PAGES = {page: (REPOSITORY / page).read_text("utf-8") for page in ("CONTRIBUTING.md", "docs/architecture.md")}
 BIN = Path(sys.executable).parent
 
+FILE = re.compile(
+    r"(?<![\w/.{-])(?:api|callboard|activities|workflows|runtime|tests|hosting|examples|docs)/[\w/.-]*[\w/]"
+)
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -60,6 +63,13 @@ def problems_of(command: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_can_be_given(page: str):
     assert {command: problems for command in commands(page) if (problems := problems_of(command))} == {}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_named_is_there(page: str):
+    named = set(FILE.findall(PAGES[page]))
+    assert len(named) > 20
+    assert sorted(name for name in named if not (REPOSITORY / name).exists()) == []
 
 
 def test_the_commands_are_found():
