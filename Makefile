@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-fleet soak scale histories screenshots lock packages image release
+.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-fleet soak scale histories screenshots lock release
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -92,13 +92,6 @@ screenshots: setup
 lock:
 	@bash hosting/scripts/lock.sh
 
-# All of a release: docs/releasing.md. It fails where there is no container engine for the image.
-release: packages image
-
-# Wheels, source distributions, SBOM and checksums, into dist/.
-packages: setup
-	@bash hosting/scripts/release.sh packages
-
-# The image of the two services, with the version as its tag.
-image:
-	@bash hosting/scripts/release.sh image
+# All of a release, into dist/: docs/releasing.md.
+release: setup
+	@bash hosting/scripts/release.sh

