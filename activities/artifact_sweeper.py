@@ -9,8 +9,8 @@ A JobRun is treated as a Run is. A definition of a Job stays while the Job has i
 Temporal knows a JobRun that executes it, or has executed it. An upload goes by its age alone: one that was deployed is
 gone before, and no workflow has the id of an upload.
 
-At the end of a sweep, old entries of the audit go, by whole days, what tells of sessions of the pages that were ended
-and would have ended by themselves meanwhile, and versions that nobody needs (`activities/version_sweeper.py`).
+At its end, a sweep removes old entries of the audit by whole days, marks of ended sessions of the pages that would have
+ended by themselves meanwhile, and versions that nobody needs (`activities/version_sweeper.py`).
 
 Sweeps may run concurrently: removing what is gone already is no error.
 """

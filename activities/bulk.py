@@ -191,6 +191,6 @@ class _Piece:
 
 
 def _rerun_identity(bulk_id: str, run_id: str) -> RunIdentity:
-    """Return the identity of the Run that a bulk starts for an earlier one, whoever starts it and however often."""
+    """Return the identity of the Run that a bulk starts for an earlier one; each try gets the same."""
     digest = hashlib.sha256(f"{bulk_id} {run_id}".encode("ascii"))
     return RunIdentity(run_id_from(urlsafe_b64encode(digest.digest()).decode("ascii")), digest.hexdigest())

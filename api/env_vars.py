@@ -45,7 +45,7 @@ _DELETING = [requires(Scope.ENV_VARS, "env-var.delete")]
 
 
 async def _no_project() -> None:
-    """Stand for the project of what belongs to the workspace."""
+    """Stand for the project where a call is about the workspace."""
 
 
 def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], place: str, whose: str) -> None:

@@ -1,7 +1,7 @@
 """Rows: a result as a table, answered as JSON, JSON lines or CSV (docs/contract.md, section 13.7).
 
-They are written some at a time, in threads. Their columns are known only once all of them were seen, so what gives them
-is gone through twice.
+Threads write them, some at a time. The columns are known only once all rows were seen, so the source of the rows is
+read twice.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Decide which worker may have how many Machines of which project: a pure function, without clock and without chance.
 
 A project with one or two Machines is placed on one worker if it fits, on the one that has most room, and stays there.
-One with more is spread over all workers that have room, also over those that join later. A worker may be given more
-than it can have up at once if there is no room anywhere, since most projects are idle: then projects without Attempts
-move from workers with a larger load to those with a smaller one.
+One with more is spread over all workers that have room, also over those that join later. If no worker has room, one may
+get more Machines than it can run at once, since most projects are idle: then projects without Attempts move from
+workers with a larger load to those with a smaller one.
 
 Its time grows with the Machines that it places or moves. For all others it grows with the number of projects only, not
 with that of workers.
@@ -103,7 +103,7 @@ class _Allocation:
         return by_worker
 
     def _trim(self, project: str) -> None:
-        """Take away what is more than the project may have: first what is not used, and from the larger load."""
+        """Take Machines away until the project has no more than it may: idle ones first, and from the larger load."""
         while (surplus := -self._missing(project)) > 0:
             name = max(
                 self._shares[project],

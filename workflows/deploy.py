@@ -127,7 +127,7 @@ class DeployWorkflow:
 
 
 async def _apply_resources(input: DeployInput, published: PublishedVersion) -> None:
-    """Start what every deploy of such a project is followed by, so that whoever asks for its end finds it."""
+    """Start the workflow that follows each deploy of such a project, so that a client finds it at the end."""
     with suppress(WorkflowAlreadyStartedError):  # a worker that looks for deploys was faster
         await workflow.start_child_workflow(
             names.APPLY_RESOURCES,

@@ -1,9 +1,9 @@
 """The workflow `JobRun`: execute all items of a Job's payload, each as a Run (docs/contract.md, section 17).
 
 Its steps follow each other: it takes the lock of its Job, prepares, validates the AuthSession, executes items piece by
-piece, and tells who wants to know of its end. A piece is one activity, which keeps a window of Runs in flight and
-returns how far it has come. So the history grows by a few events for each piece, however many Runs there are, and what
-it returns is all that counts: Runs are workflows of their own, which know nothing of pieces.
+piece, and notifies webhooks of its end. A piece is one activity, which keeps a window of Runs in flight and returns how
+far it has come. So the history grows by a few events for each piece, however many Runs there are. Only what the piece
+returns counts: Runs are workflows of their own, which know nothing of pieces.
 """
 
 from __future__ import annotations

@@ -158,5 +158,5 @@ def code_block(message: str) -> str:
 
 
 def alerts_memo(workspace: str, alerts: Sequence[Alert] = ()) -> dict[str, Any]:
-    """Return the memo of what counts a project's Runs: the workspace, and its alerts, the oldest first."""
+    """Return the memo of the workflow `Alerts`: the workspace, and the project's alerts, the oldest first."""
     return {names.MEMO_WORKSPACE: workspace, names.MEMO_ALERTS: [each.model_dump(mode="json") for each in alerts]}

@@ -1,6 +1,6 @@
 """Store what an Attempt leaves: its trace and screenshot, checked and masked, and its record, `attempt.json`.
 
-What is lost of the former is reported in the record, and fails nothing.
+A trace or screenshot that is lost is reported in the record, and fails nothing.
 """
 
 from __future__ import annotations

@@ -314,7 +314,7 @@ class AttemptHandoffs:
         return json.loads(self.keyring.open(end.values, bound_to=bound_to))
 
     async def _mask(self, on_machine: MachineAttempt, secrets: list[str]) -> None:
-        """Mask the answers from here on, in whatever the Attempt leaves."""
+        """Mask the answers from here on, in all that the Attempt leaves."""
         on_machine.add_secrets(secrets)
         self.running.answers += secrets
         await self.running.mask_with(lambda masker: masker.with_secrets(secrets))

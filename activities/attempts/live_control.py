@@ -25,7 +25,7 @@ class Control:
         self._lease: asyncio.TimerHandle | None = None
 
     def take(self, by: LiveHolder) -> LiveAnswer:
-        """Give the browser to somebody, unless another one has it. Whoever has it may take it again."""
+        """Give the browser to a person, unless another one has it. The person who has it may take it again."""
         if self.holder is not None and self.holder.id != by.id:
             return LiveAnswer(outcome=LiveOutcome.HELD, holder=self.holder.name)
         self.holder = by

@@ -1,4 +1,4 @@
-"""Have an idle Machine change to a version as soon as that is deployed: its first Run need not wait for that."""
+"""Have an idle Machine change to a version as soon as that is deployed, so that the first Run need not wait."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class RuntimeServices:
         await retry_store(_STORE_TIMEOUT, lambda: self.store.put(place, body) if body else self.store.delete(place))
 
     async def auth_session_parameters(self) -> str:
-        """Return the JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
+        """Return the parameters that the AuthSession was made from, as JSON text (docs/contract.md, section 3.2).
 
         Raises:
             BadRequest: There is no AuthSession, or it was not made from stored credentials.

@@ -1,7 +1,7 @@
 """Resolve what all Runs of a JobRun have in common: its Job, the project's defaults, and the version that is deployed.
 
-What is not said for an item is said by the Job's configuration, else by the project's defaults, else it is as for a
-start (docs/contract.md, section 6.1).
+A value that an item does not have comes from the Job's configuration, else from the project's defaults, else from the
+defaults of a start (docs/contract.md, section 6.1).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One piece of a JobRun: keep a window of Runs in flight, and collect what has ended.
 
-A piece that is tried again begins with the same progress as its first try. It starts the same Runs, which exist
-already, finds them as they are by then, and so comes to the same: only the progress that a piece returns counts. What
-Runs add to the payload is therefore left to later pieces: another try may hear of the ends of Runs in another order.
+A piece that is tried again begins with the same progress as its first try, and starts the same Runs. Those that exist
+already it finds as they are by then. Only the progress that a piece returns counts. Another try may hear of the ends of
+Runs in another order, so later pieces execute what Runs add to the payload.
 
 Each Run that has ended is a line of the results (docs/contract.md, section 17). What user code returned is inserted
 there as text, without being parsed.

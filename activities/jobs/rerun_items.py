@@ -1,4 +1,4 @@
-"""The payload of a JobRun that runs again what of another one has not completed."""
+"""Make the payload of a rerun: the items of an earlier JobRun that have not completed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class CatalogFollower(ABC):
         """Set up without reading anything yet.
 
         Args:
-            catalog: The catalog of what is deployed.
+            catalog: The catalog of deployed projects.
             problem: What cannot be done while something cannot be read, for the log.
             only: Projects to look at; empty for all.
         """

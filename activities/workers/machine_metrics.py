@@ -1,4 +1,4 @@
-"""Tell by metrics which Machines a worker may have and has."""
+"""Report by metrics how many Machines a worker may have, and how many it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log what keeps going wrong once, and not each time that it is tried again."""
+"""Log a problem once, and not again at each retry that meets it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class ProblemLog:
-    """The problems that there are now. Each is logged as a warning when it comes up or changes."""
+    """The current problems. Each is logged as a warning when it comes up or changes."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
         """Start without a problem. `what` is what problems prevent, as the middle of a sentence."""
@@ -15,7 +15,7 @@ class ProblemLog:
         self._problems: dict[str, str] = {}
 
     def note(self, about: str, problem: str | None) -> None:
-        """Note the problem that there is about something; None if there is none any more."""
+        """Note the current problem with a subject; None once it is over."""
         if problem is None:
             self._problems.pop(about, None)
         elif self._problems.get(about) != problem:

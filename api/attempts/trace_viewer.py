@@ -60,7 +60,7 @@ def trace_viewer_url(request: Request, services: Services, project: str, run_id:
 
 
 def viewer_origin(request: Request, settings: Settings) -> str:
-    """Return the origin of the viewer for whoever has sent a request to the API."""
+    """Return the origin of the viewer, for the client of a request to the API."""
     if settings.viewer_url is not None:
         return settings.viewer_url.rstrip("/")
     host = request.url.hostname or settings.host

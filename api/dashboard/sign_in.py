@@ -44,7 +44,7 @@ async def sign_in_form(
     services: ServicesDep,
     next_url: Annotated[str, Query(alias="next", max_length=2000)] = _HOME_PATH,
 ) -> Response:
-    """Show the sign-in form; redirect whoever is signed in already."""
+    """Show the sign-in form; redirect people who are signed in already."""
     if await read_session(request, services) is not None:
         return RedirectResponse(_local_path(next_url), 303)
     return render_page(request, "sign-in.html", _form_data(next_url))

@@ -1,8 +1,8 @@
 """Links to Handoffs: who has one answers a question without a key (docs/contract.md, section 22).
 
-What a link holds stands behind its `#`, which browsers send to nobody: so it is in no log, of no proxy either. To look
-at the address takes nothing, as chats do that for a preview. A press of a button sends what the link holds, which is
-exchanged for a cookie, once. The cookie is good for this Handoff alone, and as long as that is open.
+The secret of a link stands behind its `#`, which browsers send to nobody, so no log has it, not even that of a proxy. A
+look at the address does not use the link up, as chats look for a preview. A press of a button sends the secret, which
+is exchanged for a cookie, once. The cookie is good for this Handoff alone, and as long as that is open.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def caller_of(request: Request) -> Caller:
 
 
 def no_such_project(name: str, hint: str = "") -> NotFound:
-    """Return the error for a project that there is not, or that the caller may not see: nobody can tell which."""
+    """Return the error for a project that does not exist or that the caller may not see, which look the same."""
     return NotFound(f"There is no project {clip(name, 100)!r} deployed here.{hint}")
 
 

@@ -44,7 +44,7 @@ def error_response(error: CallboardError, correlation_id: str, headers: Mapping[
 
 
 def error_headers(error: CallboardError) -> dict[str, str]:
-    """Return the headers that belong to `error`, whatever the answer looks like."""
+    """Return the headers that belong to `error`, for every form of answer."""
     if isinstance(error, TooMany) and error.retry_after is not None:
         return {"retry-after": str(error.retry_after)}
     return {}

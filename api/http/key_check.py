@@ -8,9 +8,8 @@ Many clients may share one address, behind one NAT. So a key that was accepted f
 from there: a neighbour who guesses, or who uses an old key, does not lock out clients that are at work. Only a key that
 is used from that address for the first time has to wait, and nothing is looked up for it.
 
-A key in an address is refused, since browsers, proxies and their logs keep addresses. Only the form of an address
-counts, and no key that there is. So the answer tells nobody whether he has guessed one, and every address of that form
-is refused, with a key of whatever kind.
+A key in an address is refused, since browsers, proxies and their logs keep addresses. Every address that has a text in
+the form of a key is refused, whether there is such a key or not. So the answer tells nobody whether a guess was right.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class RestCaller:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call of a tool: what it is given, and what it may use."""
+    """A call of a tool: its arguments, and the services that it may use."""
 
     services: Services
     caller: Caller

@@ -1,6 +1,6 @@
 """What the schema of an API's parameters says, for people: a row for each field, and a beginning to fill in.
 
-Schemas come from code of projects. A deploy has checked that each is one; here, of large ones a part is shown.
+Schemas come from code of projects. A deploy has checked that each is a schema. Of a large one, a part is shown.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class _Reader:
         return f"{kind} ({whole['format']})" if isinstance(whole.get("format"), str) else str(kind)
 
     def _inner(self, schema: Any) -> dict[str, Any]:
-        """Return the schema of what a value is beside `null`; an empty one if it is one of several things."""
+        """Return the one schema that a value may have beside `null`; an empty one if there are several."""
         whole = self._resolved(schema)
         for several in ("anyOf", "oneOf"):
             if isinstance(choices := whole.get(several), list):

@@ -88,7 +88,7 @@ def _add_start(components: dict[str, Any], api: str, manifest: Manifest, describ
 
 
 def _add_results(components: dict[str, Any], manifest: Manifest, described: ApiDescriptions) -> None:
-    """Let the answer of `result` say what the APIs return, as far as that is known. There is one for all of them."""
+    """Let the answer of `result`, which all APIs share, say what they return, as far as that is known."""
     schemas = {api: described.of(api).result_schema for api in manifest.apis}
     known = [_add_schema(components, api, "Result", schema) for api, schema in schemas.items() if schema is not None]
     if known:

@@ -64,7 +64,7 @@ def list_sessions(target: ApiClient, filters: Filters = None, as_json: AsJson = 
 
 
 def _print_failed_creates(target: ApiClient, there: set[str]) -> None:
-    """Print the AuthSessions that there are not, as their last Create has failed, with its error and its Run."""
+    """Print AuthSessions that do not exist because their last Create failed, with its error and its Run."""
     try:
         creates = target.request("GET", "runs", query={"type": "auth-session-create", "limit": _CREATES})["runs"]
     except Forbidden:

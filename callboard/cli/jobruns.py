@@ -100,7 +100,7 @@ def rerun_failed(
     idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a JobRun of what failed, was canceled or never started, and print its id.
+    """Start a JobRun of the items that failed, were canceled or never started, and print its id.
 
     With --wait, the exit code is as that of `jobs trigger`.
     """

@@ -281,7 +281,7 @@ def _proxy_parts(url: str | None) -> dict[str, Any] | None:
 
 
 def _inherited() -> dict[str, str]:
-    """Return our environment without what is Callboard's own, and with what `CALLBOARD_USER_X` sets for user code."""
+    """Return our environment without Callboard's own variables, and with those that `CALLBOARD_USER_X` sets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     given = {name: value for name, value in os.environ.items() if name.startswith(USER_PREFIX) and name != USER_PREFIX}
     return {**kept, **{name.removeprefix(USER_PREFIX): value for name, value in given.items()}}

@@ -1,4 +1,4 @@
-"""What `callboard run` gives a project of environment variables and secrets, with no server: as `callboard dev` would.
+"""Environment variables and secrets that `callboard run` gives a project with no server, as `callboard dev` would.
 
 REST never shows a secret. So the variables are read where `callboard dev` keeps them, in its store, with the key that
 lies in its data folder: both are for the same user alone.

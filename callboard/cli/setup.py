@@ -1,4 +1,4 @@
-"""`callboard setup`: install what Machines need on this host, once it has said what that is and was told to go on."""
+"""`callboard setup`: say what Machines need on this host, ask, and install it."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _is_relevant(root: Path, path: Path) -> bool:
 
 
 async def _changed(root: Path, paths: list[Path]) -> frozenset[str]:
-    """Return the names of what changed directly below `root`, without what a `.gitignore` of a project leaves out."""
+    """Return the names that changed directly below `root`, but for files that a `.gitignore` leaves out."""
     changed: set[str] = set()
     asked: dict[str, list[Path]] = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""What a Machine is told of an Attempt, and what it tells: plain values between the activity and the Machine."""
+"""What the activity tells a Machine about an Attempt, and what the Machine reports: values without behaviour."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def python_folders(*executables: Path) -> tuple[Path, ...]:
 
 
 def our_folders() -> tuple[Path, ...]:
-    """Return the folders of what each process of a Machine runs: our interpreter and packages, runner and runtime."""
+    """Return the folders that each process of a Machine needs: our interpreter and packages, runner and runtime."""
     places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(confinement.__file__).parent, RUNTIME)
     return (*python_folders(Path(sys.executable)), *(place for place in places if not place.is_relative_to("/usr")))
 
@@ -297,7 +297,7 @@ def _program() -> Path | None:
 
 
 def _placed(path: str) -> list[str]:
-    """Return the arguments that put a part of the system into the box, if there is one: a link as that link."""
+    """Return the arguments that put a part of the system into the box, if it exists; a link stays a link."""
     place = Path(path)
     if place.is_symlink() and Path(os.path.normpath(place.parent / place.readlink())).is_relative_to("/usr"):
         return ["--symlink", str(place.readlink()), path]

@@ -54,7 +54,7 @@ class Capacity:
             raise
 
     def give_back(self) -> None:
-        """Give a place back; whoever has waited for longest gets it."""
+        """Give a place back; the caller that has waited for longest gets it."""
         turn = next((turn for turn in self._waiting if not turn.done()), None)
         if turn is None:
             self._free += 1

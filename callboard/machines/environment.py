@@ -1,4 +1,4 @@
-"""The environment variables of a Machine's processes: a few harmless ones; for user code, also what is meant for it."""
+"""The environment variables of a Machine's processes: a few harmless ones, and for user code those meant for it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class OutputDemux:
         """The beginning of a line whose end has not come yet."""
 
     def feed(self, data: bytes) -> None:
-        """Take in the next piece of what was printed."""
+        """Take in the next piece of output."""
         data, self._begun = self._begun + data, b""
         while (begin := data.find(_BEGIN)) >= 0:
             if begin:

@@ -20,7 +20,7 @@ _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 class LoopbackRules:
-    """The rules for one network namespace, by what a file says now: the ports to refuse, by version of IP."""
+    """The rules for one network namespace: a file has the ports to refuse, by version of IP."""
 
     def __init__(self, file: str) -> None:
         self._file = Path(file)

@@ -1,7 +1,7 @@
 """The box in which code of projects is executed outside of Machines: to handle packages, and to read annotations.
 
-Whoever can name a package has its build system executed, and `git` with it. So what does this stands behind the walls
-that user code stands behind, with the network of user code, in which the hosts of the operator's index are open, too.
+To install a package may execute its build system, and `git`. So uv and npm run behind the walls of user code. They have
+the network of user code, in which the hosts of the operator's index are open, too.
 """
 
 from __future__ import annotations

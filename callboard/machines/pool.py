@@ -86,7 +86,7 @@ class Pool:
     def change_ahead(self, version: Version) -> None:
         """Have the idle Machine that was used last change to this version, unless one serves it, or Attempts wait.
 
-        One is enough for whoever tries an edit. With more, a deploy would start as many processes at the same moment.
+        One is enough for an author who tries an edit. More would start as many processes at the same moment.
         """
         if not self._waiting and not any(slot.warm_for(version) for slot in self.slots):
             slot = next((slot for slot in reversed(self._free) if slot.can_serve(version)), None)

@@ -2,10 +2,10 @@
 
     program_keeper.py KIND MEMORY COMMAND… [NETWORK]
 
-This is a child subreaper (Linux): whatever the program's descendants do, they stay below it. When the program has
-ended, when our standard input ends (whoever has started this has died, or wants no more of it), when the network has
-ended, or when they take more than MEMORY bytes or too many processes together, all of them are killed. The exit code is
-the program's, or 1. Its output goes where ours goes. MEMORY is 0 if there is no limit.
+This is a child subreaper (Linux): whatever the program's descendants do, they stay below it. All of them are killed
+when the program has ended, when our standard input ends (the process that has started this has died, or wants to stop
+it), when the network has ended, or when they take more than MEMORY bytes or too many processes together. The exit code
+is the program's, or 1. Its output goes where ours goes. MEMORY is 0 if there is no limit.
 
 KIND is `networked` or `plain`. The first tells that there is a last argument NETWORK, a descriptor that becomes
 readable when the network has ended: `network_launcher` adds it.

@@ -68,7 +68,7 @@ class Reach:
         closed_ports: Iterable[int] = (),
         opened: Iterable[tuple[Address, int]] = (),
     ) -> Self:
-        """Return the rules of an installation: what is closed everywhere, what is its own, what its operator says."""
+        """Return an installation's rules, for addresses that are closed everywhere, its own, and the operator's."""
         named = tuple(dict.fromkeys(str(ip_network(address)) for address in own))
         closed = [*CLOSED, *named, *map(str, deny)]
         rules = dict.fromkeys([*((network, False) for network in closed), *((str(network), True) for network in allow)])

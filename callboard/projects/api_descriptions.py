@@ -80,7 +80,7 @@ def described(
     files: Mapping[str, str],
     docstrings: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Described:
-    """Return what is known of APIs, given what the code of each says, and the file that it is in."""
+    """Return the descriptions of APIs, given what the code of each says, and its file."""
     found: dict[str, ApiDescription] = {}
     warnings: list[DeployWarning] = []
     for api, (parameters, result) in told.items():

@@ -1,4 +1,4 @@
-"""What of a deploy needs packages, which are resolved and really built on this host, or code: used in a box only."""
+"""The steps of a deploy that build packages or execute code of the project. They run on this host, in a box only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found out of a version where its packages were built, and what it makes of the manifest."""
+"""What the host that builds a version's packages finds out about the version, and how that changes its manifest."""
 
 from __future__ import annotations
 

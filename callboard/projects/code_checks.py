@@ -1,6 +1,6 @@
 """Looking at the syntax tree of each API for what cannot work, without executing anything.
 
-Whatever can be otherwise than it looks is left alone: a warning that is wrong is worse than none.
+Where the code may do something else than it seems to, nothing is said: a wrong warning is worse than none.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def look_at_code(files: Path, apis: Collection[str]) -> dict[str, ApiCode]:
 
 
 def check_imports(code: Mapping[str, ApiCode], packages: Collection[str]) -> list[DeployWarning]:
-    """Return what `look_at_code` warns of, and one warning for each import of what is not among `packages`."""
+    """Return the warnings of `look_at_code`, and one for each import of a module that is not among `packages`."""
     found: list[DeployWarning] = []
     for api, said in code.items():
         found += [said.warning] if said.warning is not None else []
@@ -134,7 +134,7 @@ def _names_bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """Yield the top-level modules that the code imports whatever happens, with their lines."""
+    """Yield the top-level modules that the code imports unconditionally, with their lines."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.Import():

@@ -122,7 +122,7 @@ class _Server(ThreadingHTTPServer):
         return f"http://{user}:{self.password}@127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell of what is unexpected. A connection that either side breaks off is not."""
+        """Report unexpected errors. It is no error that a side breaks off its connection."""
         if not isinstance(sys.exception(), (OSError, httpx.HTTPError)):
             super().handle_error(request, client_address)
 
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _tunnel(self, host: str, port: int) -> None:
-        """Connect to a host, by the operator's proxy if there is one, and pass on whatever either side sends."""
+        """Connect to a host, by the operator's proxy if there is one, and pass on the bytes of both sides."""
         try:
             outside = _connect(host, port)
         except OSError as error:
@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             _exchange(self.connection, outside)
 
     def _fail(self, error: Exception) -> None:
-        """Say why a host does not answer, of which uv hears no more than that it does not."""
+        """Report why a host does not answer. uv hears only that it does not."""
         print(f"not reached: {error or type(error).__name__}", file=sys.stderr)  # noqa: T201
         self.send_error(502)
 

@@ -199,7 +199,7 @@ def shown_items(items: Sequence[JobItem]) -> list[dict[str, Any]]:
 
 
 def _refuse_masks(head: JobHead) -> None:
-    """Refuse a secret that is masked: whoever has copied it from an answer would lose the secret itself."""
+    """Refuse a masked secret: a caller who copied it from an answer would lose the secret itself."""
     for path, secrets_there in _secrets(head):
         if MASK in secrets_there:
             message = f"{path}: {MASK} stands for a secret that is not shown. Write the secret itself."

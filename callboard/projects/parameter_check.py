@@ -308,7 +308,7 @@ def _describe(error: jsonschema.exceptions.ValidationError) -> tuple[tuple[str |
 
 
 def _describe_choice(error: jsonschema.exceptions.ValidationError) -> tuple[tuple[str | int, ...], str]:
-    """Describe that a value is none of several things: by what each expects of it, or by the one that it nearly is."""
+    """Say that a value fits none of several schemas: what each expects, or what is missing for the nearest one."""
     at = error.absolute_path
     reasons = list(error.context or ())
     inside = [reason for reason in reasons if len(reason.absolute_path) > len(at)]

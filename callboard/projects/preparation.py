@@ -44,7 +44,7 @@ _VERSION = "version"
 
 
 class Prepared(Stored):
-    """What a project folder consists of, as far as that is known without packages and without executing anything."""
+    """The contents of a project folder, as far as they are known without packages and without executing anything."""
 
     manifest: Manifest
     resources: Resources

@@ -279,7 +279,7 @@ class Proxies(Section):
 
 
 class DefaultRetry(Section):
-    """What a start request has that leaves it out of its `retry`."""
+    """Values for a start request that leaves them out of its `retry`."""
 
     maximum_attempts: Annotated[int, _whole_number(1, 100)] | None = None
     initial_interval: RetryInterval | None = None
@@ -295,7 +295,7 @@ class DefaultSinks(Section):
 
 
 class DefaultAuthSession(Section):
-    """What a start request with a stored AuthSession has that leaves it out of its `authSession`."""
+    """Values for a start request with a stored AuthSession that leaves them out of its `authSession`."""
 
     lease: Literal["exclusive"] | None = None
 

@@ -1,4 +1,4 @@
-"""What a process may take that reads what others have written, and how an error names the file that takes more."""
+"""The limits of a process that reads files of others, and the error that names a file which exceeds them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class SettingsSyntaxError(Exception):
 
 
 def parse_json(text: str) -> object:
-    """Parse JSON as people write it: with comments, trailing commas and whatever else JSON5 allows."""
+    """Parse JSON as people write it: with comments, trailing commas and all else that JSON5 allows."""
     if not text.strip():
         raise SettingsSyntaxError("expected a JSON object, found an empty file")
     try:

@@ -2,7 +2,7 @@
 
 A sealed token has the form `cb1.{key id}.{nonce and ciphertext}`: ASCII, AES-256-GCM, its key derived by HKDF-SHA256
 from one configured secret. The first secret of the ring seals, and every secret opens what it has sealed. To rotate
-keys, put the new one first, and remove the old one when nothing sealed by it is needed any more.
+keys, put the new one first, and remove the old one when nothing that it has sealed is needed any more.
 
 Payloads of Temporal are bytes, and there are many more of them than of secrets. So they are sealed as bytes, by a
 cipher with a key of its own that is derived from the same secret.

@@ -235,7 +235,7 @@ class _PartlyEncoded:
         """Length in bytes of the longest spelling."""
 
     def mask(self, data: bytes, mask: Callable[[bytes], bytes]) -> bytes:
-        """Replace each secret in `data` that is partly or wholly encoded by what `mask` makes of its spelling."""
+        """Replace each secret in `data` that is partly or wholly encoded; `mask` makes a mask of its spelling."""
         decoded = _decoded(unquote_to_bytes(data))
         found = {each for end in self._index.look_up(decoded) if end in decoded for each in self._secrets[end]}
         for secret in sorted(found, key=lambda secret: (-len(secret), secret)):

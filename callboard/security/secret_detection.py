@@ -95,7 +95,7 @@ def _record_secrets(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _decode(value: Any) -> Any:
-    """Return what Playwright has encoded, without what is no text, number, list or object."""
+    """Decode a value that Playwright has encoded; only texts, numbers, lists and objects are kept."""
     if not isinstance(value, dict):
         return value
     encoded = cast("dict[str, Any]", value)

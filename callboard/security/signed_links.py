@@ -61,7 +61,7 @@ class FileRef:
 
 @dataclass(frozen=True)
 class HandoffRef:
-    """A Handoff for whoever has the link, which counts once."""
+    """The content of a link to a Handoff, which can be opened once."""
 
     workspace: str
     project: str

@@ -1,4 +1,4 @@
-"""Redact URLs of pages: what shows where an automation was stays, what gives access does not."""
+"""Redact URLs of pages: keep what shows where an automation was, and remove what gives access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request leaves for what it starts: secrets are sealed first, and what nobody needs is removed again."""
+"""Seal the secrets of a request, store the artifacts of what it starts, and remove these again if nobody needs them."""
 
 from __future__ import annotations
 

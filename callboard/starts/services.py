@@ -1,4 +1,4 @@
-"""What starts of Runs need."""
+"""The services that the start of a Run needs."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ S3-compatible store answers alike are used: GetObject, PutObject, DeleteObject a
 its errors cannot say what is missing, nor are uploads in parts, which a killed writer would leave behind, to be paid
 for. One PUT takes up to 5 GiB.
 
-S3 refuses to say that an object is not there to whoever may not list the whole bucket. Then a list of that one key
-tells it: whoever may not list this, either, has no permission.
+To a client that may not list the whole bucket, S3 does not say that an object is missing: it answers 403. Then a list
+of that one key tells whether it is missing. A client that may not list this, either, has no permission.
 
 boto3 blocks, so its calls are made on threads of the store's own; those of the event loop are few, and a slow bucket
 must not delay others that need them. The threads end with the store.

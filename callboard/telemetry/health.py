@@ -1,4 +1,4 @@
-"""Whether this process still works: its event loop turns over, and what should go on in it goes on.
+"""Whether this process still works: its event loop turns over, and its parts in the background go on.
 
 A health check of this kind has one use: whoever asks ends the process and starts another one if it fails. So it fails
 only if a new process would help. A new process does not help if Temporal or the artifact store is away, or if there is

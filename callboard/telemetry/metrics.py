@@ -1,8 +1,7 @@
 """What the processes count: a table of all metrics, which docs/metrics.md has, too, and a method for each event.
 
-Like the log, the metrics belong to the process: whoever has something to count asks for `current()`. Until `install`
-gives them a meter of the SDK, that counts nothing. What is counted of workflows is counted by
-`callboard.temporal.workflow_metrics`, with these methods.
+Like the log, the metrics belong to the process, and code that counts something asks for `current()`. Nothing is counted
+until `install` gives them a meter of the SDK. `callboard.temporal.workflow_metrics` counts workflows by these methods.
 
 The label `project` has names of deployed projects only, and no label has what a caller can invent.
 """

@@ -250,7 +250,7 @@ def _with_trace_id(memo: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _attributes(arguments: Sequence[Any]) -> dict[str, AttributeValue]:
-    """Return the attributes of a span: ids and names of what is executed."""
+    """Return the attributes of a span: the ids and names of its Run, Attempt or Delivery."""
     work = work_of(arguments)
     named = {
         "callboard.project": work["project"],

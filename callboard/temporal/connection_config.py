@@ -1,4 +1,4 @@
-"""Find out how Temporal is connected to: from Callboard's settings, and from Temporal's own configuration.
+"""Find out how to connect to Temporal, from Callboard's settings and from Temporal's own configuration.
 
 Temporal's own configuration are the variables `TEMPORAL_*` and the profiles in a TOML file, which all of its tools read
 in the same way (`temporalio.envconfig`). The two settings of Callboard come before it.

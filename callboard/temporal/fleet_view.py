@@ -1,4 +1,4 @@
-"""Who holds which Machines, and what is missing: what is shown of the workflow `Fleet`, and computed here alone."""
+"""Compute from the workflow `Fleet` what people are shown: who holds which Machines, and which ones are missing."""
 
 from __future__ import annotations
 

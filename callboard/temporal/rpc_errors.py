@@ -75,7 +75,7 @@ async def read_found[T](ids: Sequence[str], read: Callable[[str], Awaitable[T]])
 
 
 async def describe_running(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
-    """Describe a workflow; None if there is none that runs. Raises RPCError."""
+    """Describe a running workflow; None if none with this id runs. Raises RPCError."""
     found = await unless_missing(client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT))
     return found if found is not None and found.status is WorkflowExecutionStatus.RUNNING else None
 

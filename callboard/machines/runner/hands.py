@@ -93,7 +93,7 @@ class Hands:
         self._asked.begin()
 
     async def release(self) -> None:
-        """Let go of what is held down, and close what is open. Raises as `act` does."""
+        """Release all pressed keys and buttons, and close open dialogs. Raises as `act` does."""
         buttons, self._buttons = self._buttons, {}
         keys, self._keys = self._keys, {}
         async with asyncio.timeout(_WITHIN):

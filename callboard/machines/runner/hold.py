@@ -39,9 +39,9 @@ class Hold:
     _dialogs: list[Dialog] = field(default_factory=list[Dialog], init=False)
 
     async def begin(self, *, calls: bool) -> str | None:
-        """Hold the browser, with user code's calls or (not `calls`) without them, or say in a sentence why not.
+        """Hold the browser, and with `calls` also the calls of user code; or return why not, as a sentence.
 
-        When this returns, nothing of what is typed from now on is recorded.
+        When this returns, nothing that is typed from now on is recorded.
         """
         async with self._turn:
             if self.state.brought:
@@ -59,7 +59,7 @@ class Hold:
             return None
 
     async def end(self) -> None:
-        """Let go of what is held down, dismiss dialogs that are open, and have user code and the traces go on."""
+        """Release all pressed keys and buttons, dismiss open dialogs, and have user code and the traces go on."""
         async with self._turn:
             if self.evidence.used.is_held:
                 await self.live.release()

@@ -4,9 +4,9 @@ What Attempts have imported from their project's own packages is imported in the
 anew, which takes tenths of a second for some packages. A fork shares what its parent has imported. It does not share
 threads, and it cannot safely share descriptors and memory. So each package is tried in a fork first.
 
-The environment variables of the project are set in forks only. So a package that reads one of them as it is imported is
-left to the Attempts, and the zygote says which variables those have read that it has imported: it cannot serve an
-Attempt in which one of them is set.
+The environment variables of the project are set in forks only. A package that reads one of them as it is imported is
+left to the Attempts. The zygote reports all variables that its own imports have read: it cannot serve an Attempt in
+which one of these is set.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Imports:
 
 @contextlib.contextmanager
 def _recorded_reads() -> Generator[set[str]]:
-    """Record the names of the environment variables that are read in the block, also of those that there are not."""
+    """Record the names of environment variables that are read in the block, also of those that do not exist."""
     kind: Any = type(os.environ)
     read, original = set[str](), kind.__getitem__
 

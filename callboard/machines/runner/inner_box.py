@@ -78,7 +78,7 @@ class Inside:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of whatever below it loses its own, so that it can be found. Raises OSError."""
+    """Make this process the parent of all orphans below it, so that they can be found. Raises OSError."""
     _call_libc("prctl", ctypes.c_int(_PR_SET_CHILD_SUBREAPER), *map(ctypes.c_ulong, (1, 0, 0, 0)))
 
 

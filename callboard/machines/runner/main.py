@@ -70,7 +70,7 @@ def _forbid_inspection() -> None:
 
 
 def _take_standard_input() -> int:
-    """Return a descriptor of the standard input for this process alone: whatever it starts gets none."""
+    """Return a descriptor of the standard input that no child of this process inherits."""
     taken = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)

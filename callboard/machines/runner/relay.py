@@ -1,4 +1,4 @@
-"""The way of user code to the browser: a relay that reads what user code asks, and refuses what its policy says.
+"""The way of user code to the browser: a relay that reads its requests, and refuses what its policy forbids.
 
 The driver acts for whoever speaks to it: it writes files, ends traces and serves further clients. So user code does not
 reach its socket. The relay passes on what the driver sends, and reads only the answers that it waits for itself.
@@ -81,7 +81,7 @@ class Relay:
         self._free.clear()
 
     def release(self) -> None:
-        """Pass on what has waited, and what comes."""
+        """Pass on the calls that have waited, and all that come."""
         self._free.set()
         waiting, self._waiting = bytes(self._waiting), bytearray()
         try:
@@ -159,7 +159,7 @@ class Relay:
         return frame
 
     def _as_opening(self, message: dict[str, Any]) -> bytes:
-        """Return a call that opens a context as one that the driver carries out, whatever else user code says."""
+        """Return a call that opens a context such that the driver carries it out, and user code cannot abort it."""
         number = secrets.token_hex(16)
         self._opening[number] = message["id"]
         params = self._policy.options_of_context(message["params"])

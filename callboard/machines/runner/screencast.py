@@ -131,7 +131,7 @@ class Screencast:
             self._hands.take()
 
     async def release(self) -> None:
-        """Let go of what is held down, in bounded time. What is being done to the page is waited for, or given up."""
+        """Release all pressed keys and buttons, in bounded time. An input that is under way is awaited, or given up."""
         self._is_held = False  # so that nothing is begun any more
         if self._acting:
             _, undone = await asyncio.wait(self._acting, timeout=_END_WITHIN)

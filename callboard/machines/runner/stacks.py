@@ -4,8 +4,8 @@ If its event loop runs, its task says so itself: the stack of the task, and of e
 Python's public way to ask that (`asyncio.capture_call_graph`) came with 3.14, and only says who awaits a task. So this
 reads what asyncio's tasks and futures hold, which is the same in all these versions.
 
-If the process blocks or has crashed, `faulthandler` has written the stack. The process of user code has written that,
-so it may be anything.
+If the process blocks or has crashed, `faulthandler` has written the stack. The process of user code has written it, so
+it may be anything.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class LogLines:
 
 
 def capture_logging(lines: LogLines) -> None:
-    """Make lines of what is logged from now on. This is called once in a process."""
+    """Turn log records into lines from now on. This is called once in a process."""
     logging.lastResort = logging.StreamHandler(sys.__stderr__)  # `logging` uses this if it finds no handler
     print_it = logging.StreamHandler[Any].emit
 
@@ -125,11 +125,11 @@ class KeeperSocket:
         asyncio.get_running_loop().add_reader(keeper, self._read)
 
     def begin(self, file: str | None, limit: int) -> None:
-        """Say that an Attempt begins, whose log goes to `file`: whatever comes now is part of it."""
+        """Say that an Attempt begins: all output from now on is part of its log, which goes to `file`."""
         self._send(kind="begin", file=file, limit=limit)
 
     def end(self) -> None:
-        """Say that the Attempt has ended; whatever comes now is not part of its log."""
+        """Say that the Attempt has ended; output from now on is not part of its log."""
         self._send(kind="end")
 
     def idle(self) -> None:

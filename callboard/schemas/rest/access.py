@@ -8,7 +8,7 @@ from callboard.schemas.rest.base import ResponseModel
 
 
 class Scope(StrEnum):
-    """A scope of a key: what whoever has the key may do."""
+    """A scope of a key: a kind of calls that the key allows."""
 
     RUNS_START = "runs:start"
     RUNS_READ = "runs:read"

@@ -121,7 +121,7 @@ def at_most(limit: int, what: str) -> BeforeValidator:
 
 
 def checked(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a validator that keeps the text as it is, once `check` has found nothing wrong with it."""
+    """Return a validator that leaves a text unchanged if `check` accepts it."""
 
     def validate(value: str) -> str:
         check(value)

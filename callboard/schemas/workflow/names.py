@@ -256,7 +256,7 @@ def inbox_workflow_id(project: str, addressee: str) -> str:
 
 
 def alerts_workflow_id(project: str) -> str:
-    """Return the workflow id of what counts the Runs of a project for its alerts."""
+    """Return the id of the workflow that counts the Runs of a project for its alerts."""
     return f"alerts:{project}"
 
 
@@ -319,17 +319,17 @@ def attempt_of_validate(validate_run_id: str) -> int:
 
 
 def bulk_workflow_id(project: str, bulk_id: str) -> str:
-    """Return the workflow id of what cancels many Runs of a project, or starts them again."""
+    """Return the id of the workflow that cancels many Runs of a project, or starts them again."""
     return f"bulk:{project}:{bulk_id}"
 
 
 def project_change_workflow_id(project: str) -> str:
-    """Return the workflow id of whatever changes a project as a whole, so that only one such change runs at a time."""
+    """Return the id of all workflows that change a project as a whole, so that only one of them runs at a time."""
     return f"project-change:{project}"
 
 
 def apply_resources_workflow_id(project: str, deployed_at: datetime) -> str:
-    """Return the workflow id of what applies the files of Jobs and AuthSessions after the deploy of this time."""
+    """Return the id of the workflow that applies the files of Jobs and AuthSessions after the deploy of this time."""
     return f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 

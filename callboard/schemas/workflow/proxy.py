@@ -33,10 +33,10 @@ class SealedProxy(FlowModel):
 
 
 def owned_by_auth_session(owner: str) -> str:
-    """Return the `SealedProxy.owner` of a proxy that belongs to an AuthSession, whoever carries it."""
+    """Return the `SealedProxy.owner` of a proxy that belongs to an AuthSession, also in the input of a Run."""
     return f"{_OF_AUTH_SESSION}{owner}"
 
 
 def owned_by_job(job_id: str) -> str:
-    """Return the `SealedProxy.owner` of a proxy that belongs to a Job, whoever carries it."""
+    """Return the `SealedProxy.owner` of a proxy that belongs to a Job, also in the input of a Run."""
     return f"job/{job_id}"
