@@ -150,7 +150,7 @@ async def promote_by_form(
     responses=error_responses(Forbidden, Conflict),
 )
 async def roll_back(services: ServicesDep, caller: CallerDep, manifest: ProjectDep) -> VersionBody:
-    """Let the version be the deployed one that was deployed before it, and return it. Twice goes two back."""
+    """Deploy the version that was deployed before the current one. Each further rollback goes one back."""
     return await _move(
         services, MovePointerInput(project=manifest.project, action=PointerAction.ROLLBACK, by=caller.name)
     )

@@ -150,7 +150,7 @@ def promote(target: ApiClient, version: Version, as_json: AsJson = False) -> Non
 @app.command()
 @with_project
 def rollback(target: ApiClient, as_json: AsJson = False) -> None:
-    """Return to the version that was deployed before the one that is deployed now. Twice goes two back."""
+    """Deploy the version again that was deployed before the current one. Each further rollback goes one back."""
     _report_deployed(target, target.request("POST", "rollback"), as_json)
 
 
