@@ -85,7 +85,7 @@ scale: test-setup
 histories: setup
 	@$(PYTHON) hosting/scripts/record_histories.py
 
-# Makes the pictures of the pages that README.md and docs/pages.md show.
+# Makes the pictures of the pages that README.md and docs/ show.
 screenshots: setup
 	@$(PYTHON) hosting/scripts/screenshots.py
 

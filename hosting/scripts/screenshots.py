@@ -1,4 +1,4 @@
-"""Makes the pictures of the pages that the README shows: `make screenshots`.
+"""Makes the pictures of the pages that the README and the docs show: `make screenshots`.
 
 They show the example projects on a stack of their own, with Runs of every kind, in a browser with both themes.
 """
