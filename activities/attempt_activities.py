@@ -328,6 +328,7 @@ async def _signal_start(resources: AttemptResources, running: RunningAttempt) ->
         await _signal(waiting, names.VALIDATE_STARTED, attempt.number)
     record = running.record(AttemptStatus.STARTED)
     await resources.records.write_if_absent(attempt.project, record, within=_START_RECORD_TIMEOUT)
+    running.start_recorded.set()
 
 
 async def _signal(run: WorkflowHandle[object, object], signal: str, value: AttemptStarted | int) -> None:

@@ -40,9 +40,9 @@ _TAKEN_WITHIN = 1.0
 _ANSWERED_WITHIN = 15.0
 """Seconds within which a worker has to say what became of an order."""
 _MOST_ORDERS = 32
-"""Most orders of a view that are not answered yet."""
+"""Most orders of one key in a view that are not answered yet: so nobody keeps others from the browser."""
 _MOST_ORDERED = 16 * 1024 * 1024
-"""Most bytes of them together: they may have files."""
+"""Most bytes of those that the worker was not told yet: they may have files."""
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
@@ -56,6 +56,17 @@ class LivePicture:
     number: int
     """It grows from one picture of an Attempt to the next."""
     jpeg: bytes
+
+
+@dataclass
+class _Order:
+    """What the worker is to do, until it has said what became of that."""
+
+    key_id: str
+    """The key in whose name it is: of a caller, a session or a link."""
+    record: bytes
+    """Empty once the worker was told."""
+    answer: asyncio.Future[LiveAnswer]
 
 
 class LiveView:
@@ -73,13 +84,12 @@ class LiveView:
         self._problem: str | None = None
         self.handoffs: tuple[float, set[str]] | None = None
         """Which Handoffs of kind `browser` the Attempt waited for, and when that was looked up."""
-        self._orders: dict[int, bytes] = {}
-        """Records of what the worker was not told yet."""
-        self._answers: dict[int, asyncio.Future[LiveAnswer]] = {}
+        self._orders: dict[int, _Order] = {}
+        """What is not answered yet, by number."""
         self._ids = itertools.count(1)
         self._changed = asyncio.Condition()
-        now = asyncio.get_running_loop().time()
-        self._watched_at, self._worked_at = now, now + _JOINED_WITHIN - GONE
+        self._opened_at = self._watched_at = now = asyncio.get_running_loop().time()
+        self._worked_at = now + _JOINED_WITHIN - GONE
 
     async def end(self) -> None:
         """Answer all calls, and refuse further ones."""
@@ -100,12 +110,13 @@ class LiveView:
             await self.end()
 
     async def expect_no_worker(self, problem: str | None) -> None:
-        """End soon, but not at once: who asks again and again must not have a worker asked each time.
+        """End soon: who asks again and again must not have a worker asked each time.
 
         Args:
-            problem: Why no worker comes, for people, if that is known.
+            problem: Why no worker comes, for people, if that is known. They are told for a while.
         """
-        self._worked_at = asyncio.get_running_loop().time() + POLL - GONE
+        since = self._opened_at if problem is None else asyncio.get_running_loop().time()
+        self._worked_at = since + POLL - GONE
         self._problem = problem
         await self._tell()
 
@@ -155,13 +166,15 @@ class LiveView:
         """
         self._note_watched()
         number, answer = next(self._ids), asyncio.get_running_loop().create_future()
-        order = LiveOrder(id=number, by=by, action=action, events=events or [])
-        record = self._records.seal(order.model_dump_json().encode(), ORDERS, number)
-        waiting = sum(map(len, self._orders.values()))
-        if len(self._answers) >= _MOST_ORDERS or (waiting and waiting + len(record) > _MOST_ORDERED):
+        told = LiveOrder(id=number, by=by, action=action, events=events or [])
+        order = _Order(
+            by.id.partition("/")[0], self._records.seal(told.model_dump_json().encode(), ORDERS, number), answer
+        )
+        of_key = [each for each in self._orders.values() if each.key_id == order.key_id]
+        waiting = sum(len(each.record) for each in of_key)
+        if len(of_key) >= _MOST_ORDERS or (waiting and waiting + len(order.record) > _MOST_ORDERED):
             raise TooMany("The browser has not done yet what it was told. Wait for the answers.", retry_after=1)
-        self._orders[number] = record
-        self._answers[number] = answer
+        self._orders[number] = order
         try:
             await self._tell()
             await self._wait(lambda: answer.done() or self._problem is not None, _ANSWERED_WITHIN)
@@ -169,8 +182,7 @@ class LiveView:
                 raise Unavailable(self._problem or "The browser's worker does not answer, or the Attempt has ended.")
             return answer.result()
         finally:
-            del self._answers[number]
-            self._orders.pop(number, None)
+            del self._orders[number]
 
     # These are the calls of the worker.
 
@@ -216,12 +228,20 @@ class LiveView:
         self._note_worked()
         if told:
             given = LiveAnswer.model_validate_json(told)
-            if (answer := self._answers.get(given.id)) is not None and not answer.done():
-                answer.set_result(given)
+            if (order := self._orders.get(given.id)) is not None and not order.answer.done():
+                order.answer.set_result(given)
                 await self._tell()
-        await self._wait(lambda: bool(self._orders), POLL)
+        await self._wait(lambda: self._untold is not None, POLL)
         self._note_worked()
-        return self._orders.pop(min(self._orders)) if self._orders else b""
+        if (order := self._untold) is None:
+            return b""
+        record, order.record = order.record, b""
+        return record
+
+    @property
+    def _untold(self) -> _Order | None:
+        """The first order that the worker was not told yet, if there is one."""
+        return next((each for each in self._orders.values() if each.record), None)
 
     async def _watch(self, holds: Callable[[], bool]) -> None:
         self._note_watched()

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from callboard.schemas.workflow.auth_session import (
         LEASES_SHOWN,
+        RECORD_TIMEOUT,
         AuthSessionInput,
         CreateInput,
         LeaseAnswer,
@@ -72,6 +73,8 @@ class AuthSessionWorkflow:
         self._input = input
         self._view = input.view
         self._recreate_requests: list[RecreateRequest] = []
+        self._is_unwanted = False
+        """Whether nobody waits any more for the login that Validates have asked for."""
         self._updates = list(input.updates)
         self._line = list(input.line)
         """The Run, Validate or Update whose turn it is to use the login alone, and those that wait for that."""
@@ -221,15 +224,20 @@ class AuthSessionWorkflow:
             answer = RecreateResult(error=auth_outcomes.not_recreatable(self._input.ref.id))
         else:
             changes = {"parameters_key": self._view.parameters_key, "start_url": self._view.start_url}
+            asked = self._recreate_requests[0].spec
             if self._view.start_url is not None:
-                changes["type"] = RunType.AUTH_SESSION_RECORD
-            spec = self._recreate_requests[0].spec.model_copy(update={"run_id": workflow.uuid4().hex, **changes})
+                proxy = self._view.proxy or asked.proxy
+                changes |= {"type": RunType.AUTH_SESSION_RECORD, "request_timeout": RECORD_TIMEOUT, "proxy": proxy}
+            spec = asked.model_copy(update={"run_id": workflow.uuid4().hex, **changes})
+            self._is_unwanted = False
             outcome = await self._log_in(spec)
             if self._deleted:
                 return  # they get the same answer as all who ask a deleted AuthSession
             answer = RecreateResult(login=self._view.login, run_id=spec.run_id)
             if outcome.login is None:
                 self._update_view(status=AuthSessionStatus.EXPIRED, pending_run_id=None)
+                if self._is_unwanted:
+                    return  # who has asked since then gets a login of its own
                 error = outcome.error or auth_outcomes.create_canceled(spec.run_id, outcome.reason)
                 answer = RecreateResult(error=error, run_id=spec.run_id)
         served, self._recreate_requests = self._recreate_requests, []
@@ -273,7 +281,9 @@ class AuthSessionWorkflow:
             static_summary=f"{_VERBS[spec.type]} {ref.id} of {self._input.project}",
             static_details=spec.started_by and spec.started_by.start_note,
         )
-        return await outcome_of_child(handle, lambda: self._deleted)
+        # A person is not asked for nobody. What no person makes is of use later.
+        is_asked_for = spec.start_url is not None and spec.parent_run_id is not None
+        return await outcome_of_child(handle, lambda: self._deleted or (is_asked_for and self._is_unwanted))
 
     def _set_login(self, state_key: str, spec: LoginSpec | None) -> None:
         """Make a new login the current one; with `spec`, make what it was made from the current, too, and its proxy."""
@@ -327,6 +337,7 @@ class AuthSessionWorkflow:
             waiting=len(waiting),
             next=tuple(waiting[:LEASES_SHOWN]),
             parameters_key=self._updates[-1].parameters_key if self._updates else None,
+            record=next((each.run_id for each in self._updates if each.start_url is not None), None),
         )
 
     async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
@@ -359,6 +370,12 @@ class AuthSessionWorkflow:
         """Note that a Validate found the login expired, and waits for a new one."""
         if request.validate_run_id not in {known.validate_run_id for known in self._recreate_requests}:
             self._recreate_requests.append(request)
+
+    @workflow.signal(name=names.WITHDRAW_RECREATE)
+    def withdraw_recreate(self, validate_run_id: str) -> None:
+        """Note that a Validate does not wait for a new login any more."""
+        self._recreate_requests = [each for each in self._recreate_requests if each.validate_run_id != validate_run_id]
+        self._is_unwanted = self._is_unwanted or not self._recreate_requests
 
     @workflow.signal(name=names.UPDATE_LOGIN)
     def update_login(self, spec: LoginSpec) -> None:

@@ -12,8 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
     from callboard.schemas.workflow.live import DialInput, DialOutcome
 
-DIAL_TIMEOUT = timedelta(seconds=10)
-"""How long a worker may take to take it up: a person waits for the picture."""
+DIAL_TIMEOUT = timedelta(seconds=15)
+"""How long a worker may take to take it up, and to have the Attempt on its Machine: a person waits for the picture."""
 
 
 @workflow.defn(name=names.DIAL_LIVE)

@@ -5,6 +5,7 @@ See docs/contract.md, section 10.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -80,8 +81,8 @@ class ValidateWorkflow(AuthWorkflow):
     async def _recreate(self, validate: ValidateInput, bad_version: int) -> RecreateResult | None:
         """Ask the AuthSession for a new login, and wait for its answer, however long its Create takes.
 
-        Return None if there is no such AuthSession any more, or this Validate was canceled; the Create then goes on,
-        for others may wait for it too.
+        Return None if there is no such AuthSession any more, or this Validate was canceled. A Create then goes on, for
+        others may wait for it too; a record only if they do.
         """
         request = _recreate_request(validate, bad_version)
         while self._recreate_result is None and not self._cancel_requested:
@@ -95,6 +96,9 @@ class ValidateWorkflow(AuthWorkflow):
                 )
             except TimeoutError:
                 continue
+        if self._recreate_result is None:
+            with suppress(FailureError):  # the AuthSession is gone
+                await _auth_session(validate).signal(names.WITHDRAW_RECREATE, request.validate_run_id)
         return self._recreate_result
 
     async def _report_expired(self, validate: ValidateInput, bad_version: int | None) -> None:

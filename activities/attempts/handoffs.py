@@ -169,6 +169,8 @@ class AttemptHandoffs:
             wait = self._code_wait(asked, arguments) if kind is HandoffKind.INPUT else None
         except ConfigurationError as error:  # so no answer could be sealed either
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=error.message))
+        if kind is HandoffKind.BROWSER:  # whoever hears of it comes at once, and has to find the browser
+            await self.running.start_recorded.wait()
         # From its return on, nothing is awaited until the question counts.
         if reason := await self._refusal():
             return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))

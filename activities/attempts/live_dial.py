@@ -7,6 +7,7 @@ picture, and polls for what the api wants of the Attempt. They are sealed (`call
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from itertools import count
 
@@ -26,6 +27,7 @@ from callboard.security.live_records import (
     GREETING,
     ORDERS,
     PICTURES,
+    POLL,
     STATES,
     LiveRecords,
 )
@@ -48,7 +50,7 @@ class LiveViewers:
 
     @activity.defn(name=names.CONNECT_LIVE)
     async def connect_live(self, input: DialInput) -> DialOutcome:
-        """Begin to show an Attempt at an api; not if it is not here (any more), or shows nothing yet.
+        """Begin to show an Attempt at an api; not if it is not here (any more), or shows nothing within a poll's time.
 
         Without an Attempt, only say whether the api can be reached, and opens what this worker seals.
         """
@@ -56,9 +58,12 @@ class LiveViewers:
             return DialOutcome(is_connected=False, problem=problem)
         if input.run_id is None:
             return DialOutcome(is_connected=True)
-        running = self._running_attempts.find(input.run_id, input.number)
-        shows = running is not None and await running.live.show(_Dial(input, self._ring, running.live).serve())
-        return DialOutcome(is_connected=shows)
+        if (running := self._running_attempts.find(input.run_id, input.number)) is None:
+            return DialOutcome(is_connected=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL):
+                await running.on_browser()
+        return DialOutcome(is_connected=await running.live.show(_Dial(input, self._ring, running.live).serve()))
 
 
 class _OverError(Exception):

@@ -77,6 +77,8 @@ class RunningAttempt:
         self.on_machine: MachineAttempt | None = None
         """The Attempt at the Machines of this worker; None before it is given to them."""
         self._given = asyncio.Event()
+        self.start_recorded = asyncio.Event()
+        """Set once the record has where the Attempt runs, by which those who watch it find its worker."""
         self.log = log
         self.stored_log = StoredLog()
         """What was stored of the log."""
@@ -162,6 +164,12 @@ class RunningAttempt:
         await self._given.wait()
         if self.on_machine is not None:
             await self.on_machine.room()
+
+    async def on_browser(self) -> None:
+        """Return as soon as a Machine has begun with the Attempt, so that there is something to see."""
+        await self._given.wait()
+        if self.on_machine is not None:
+            await self.on_machine.begun.wait()
 
     def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""

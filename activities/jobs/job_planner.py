@@ -118,7 +118,7 @@ def _job(definition: JobDefinition) -> str:
 def _run_auth(auth: JobAuth, view: AuthSessionView, proxy: SealedProxy | None, manifest: Manifest) -> RunAuth:
     return RunAuth(
         ref=AuthSessionRef(id=view.id, type=view.type, owner=view.id),
-        auto_recreate=view.is_recreatable,
+        auto_recreate=manifest.settings.auth_sessions.can_recreate(view),
         check_attempts=auth.check_attempts,
         create_attempts=auth.create_attempts,
         request_timeout=timedelta(seconds=_AUTH_TIMEOUT),

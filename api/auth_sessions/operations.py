@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from api.auth_sessions.results import accepted_note
 from api.dependencies import Services
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest, Conflict
+from callboard.schemas.errors import BadRequest, Conflict, NotFound
 from callboard.schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -28,7 +29,13 @@ from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.auth_session import (
+    RECORD_TIMEOUT,
+    AuthSessionInput,
+    AuthSessionView,
+    LoginSpec,
+    ValidateInput,
+)
 from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
@@ -42,8 +49,6 @@ from callboard.telemetry.log_context import add_log_fields
 
 _RECORD_CHECK_ATTEMPTS = 3
 """How often the login that a person has made is checked at most."""
-_RECORD_TIMEOUT = timedelta(minutes=10)
-"""Time limit of a record, whose clock stands still while the person logs in, and of each check after it."""
 
 
 async def create(services: Services, manifest: Manifest, body: dict[str, Any], by: Actor) -> OperationStarted:
@@ -92,9 +97,12 @@ async def update(
     request = validate_body(UpdateAuthSession, body)
     await check_proxy(services.egress, "proxy", request.proxy)
     view = await require_changeable_auth_session(services, manifest.project, auth_session_id)
-    if view.type is AuthSessionType.RECORDER:
-        raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
     _require_automatic_logins(manifest)
+    if view.type is AuthSessionType.RECORDER:
+        raise BadRequest(
+            f"AuthSession {view.id} was recorded by a person, so it has no parameters. Delete it, and create it from"
+            " them."
+        )
     spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, by, view)
     workspace, project = services.settings.workspace, manifest.project
     begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
@@ -122,7 +130,7 @@ async def validate(
         project=manifest.project,
         version=manifest.version,
         ref=AuthSessionRef(id=view.id, type=view.type, owner=view.id),
-        auto_recreate=request.auto_recreate and view.is_recreatable,
+        auto_recreate=request.auto_recreate and manifest.settings.auth_sessions.can_recreate(view),
         check_attempts=request.check_attempts,
         create_attempts=request.create_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
@@ -208,6 +216,7 @@ async def renew(
 
     Raises:
         BadRequest: As for `record`, or there is no start address, or the AuthSession was made from parameters.
+        Conflict: A person is asked for this login already, or is to be.
         NotFound: There is no such AuthSession.
         ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started.
@@ -218,6 +227,8 @@ async def renew(
     start_url = await _check_record(services, manifest, request, view)
     if view.type is not AuthSessionType.RECORDER:
         raise BadRequest(f"AuthSession {view.id} was created from parameters. Update it.")
+    if (record_id := view.pending_run_id or view.lease.record) is not None:
+        raise await _is_recorded(services, project, view.id, record_id)
     spec = _record_spec(services, manifest, view.id, start_url, request.proxy, by, view)
     begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
     return await _start(services, project, view.id, spec, begin)
@@ -315,7 +326,7 @@ def _record_spec(
         start_url=start_url,
         create_attempts=1,
         check_attempts=_RECORD_CHECK_ATTEMPTS,
-        request_timeout=_RECORD_TIMEOUT,
+        request_timeout=RECORD_TIMEOUT,
         proxy=_login_proxy(services, manifest, owner, run_id, proxy, view),
         started_by=by,
     )
@@ -359,6 +370,19 @@ def _already_exists(project: str, owner: str) -> Conflict:
         f"There is an AuthSession {owner!r} in project {project} already. Update it, delete it first, or choose "
         "another id.",
         details={"path": "id"},
+    )
+
+
+async def _is_recorded(services: Services, project: str, auth_session_id: str, run_id: str) -> Conflict:
+    """Return the error for who would record a login that a Run records already, or is to. Raises Unavailable."""
+    handoff_id = None
+    with suppress(NotFound):  # that has not begun
+        listed = await services.runs.list_handoffs(services.settings.workspace, project, run_id)
+        handoff_id = next((each.id for each in listed if each.is_open), None)
+    waits = "" if handoff_id is None else f", whose Handoff {handoff_id} waits for a person"
+    return Conflict(
+        f"AuthSession {auth_session_id} is being recorded by Run {run_id}{waits}. Log in there, or cancel that Run.",
+        details={"operationId": run_id, "handoffId": handoff_id},
     )
 
 

@@ -96,7 +96,7 @@ async def open_link(request: Request, services: ServicesDep) -> Response:
     await services.handoffs.open_link(handoff.id, ref.nonce)
     held = HandoffPass(**{**vars(ref), "nonce": secrets.token_urlsafe(16)})
     cookie, expires_at = sign_link(held, services.ring, handoff.expires_at)
-    response = redirect(HANDOFF_PATH)
+    response = redirect(HANDOFF_PATH, done="open")
     secure = request.url.scheme == "https"
     response.set_cookie(
         _COOKIE, cookie, expires=expires_at, path=HANDOFF_PATH, secure=secure, httponly=True, samesite="strict"

@@ -70,6 +70,8 @@ class MachineAttempt:
         self._requests: set[asyncio.Task[None]] = set()
         """Requests of user code that are being answered. The supervisor sees to it that few are open at a time."""
         self._room = asyncio.Event()
+        self.begun = asyncio.Event()
+        """Set once a Machine has begun with the Attempt."""
         self._noted_extension = -_NOTE_EXTENSIONS_EVERY
         self.hand_over()
 
@@ -143,6 +145,7 @@ class MachineAttempt:
         """Note that user code is about to be called, and the way to its Machine."""
         self.note_room()
         self.start, self._machine = start, machine
+        self.begun.set()
 
     async def hold(self, *, calls: bool) -> str | None:
         """Have nothing recorded of what a person does to the browser, and user code's calls wait if `calls`.

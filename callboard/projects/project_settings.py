@@ -34,6 +34,8 @@ from callboard.schemas.rest.sink import HttpUrl, ProjectS3Sink, ProjectSink, Web
 from callboard.schemas.rest.start_request import BackoffCoefficient, RetryInterval
 from callboard.schemas.rest.start_url import StartUrl
 from callboard.schemas.workflow.alert import MOST_COUNTED, AlertRule
+from callboard.schemas.workflow.auth import AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.security.signing import WEBHOOK_SECRET, read_secret
 
 Environment = Literal["dev", "deployed"]
@@ -193,6 +195,13 @@ class AuthSessions(Section):
                 {"expected": '"API" or "MANUAL", as authSessions.enabled is true', "of": "type"},
             )
         return self
+
+    def can_recreate(self, view: AuthSessionView) -> bool:
+        """Tell whether a login that has expired can be made again.
+
+        One that was recorded can, by a person who is asked for it, for as long as people make the logins.
+        """
+        return view.type is not AuthSessionType.RECORDER or (self.type == "MANUAL" and view.start_url is not None)
 
 
 class Files(Section):

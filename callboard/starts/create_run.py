@@ -247,7 +247,7 @@ async def _build_run_auth(
     if isinstance(requested, StoredAuthSession):
         view = await require_auth_session(services, manifest.project, requested.id, "authSession.id")
         ref, stored = AuthSessionRef(id=view.id, type=view.type, owner=view.id), view.proxy
-        is_recreatable = view.is_recreatable
+        is_recreatable = manifest.settings.auth_sessions.can_recreate(view)
     else:
         if manifest.settings.auth_sessions.type == "MANUAL":
             raise field_error(

@@ -62,6 +62,7 @@ class LiveView {  // eslint-disable-line no-unused-vars
         if (!after) this.sayState();
         after = answer.headers.get("x-number");
       } else if (answer?.status !== 204) {
+        if (answer && this.button) this.hold(false);  // whoever has it hears so with the next state
         await this.sayProblem(answer);
         [after, state] = [0, 0];  // so that all is said again when there is a picture again
         await pause(3000);

@@ -358,7 +358,7 @@ function openLink() {
   opening.querySelector("input[name=link]").value = location.hash.slice(1);
   opening.querySelector("button").disabled = false;
   opening.hidden = false;
-  document.querySelector("[data-asked]").replaceChildren();
+  document.querySelector("[data-asked]")?.remove();
   history.replaceState(null, "", location.pathname);
 }
 addEventListener("hashchange", openLink);

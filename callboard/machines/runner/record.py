@@ -12,6 +12,7 @@ from typing import Any
 from callboard_runtime.page_events import PageEvents
 from callboard_runtime.state import StateError, as_text, capture_within, captured
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page
 
 from .browser import Tab
 from .channel import Channel
@@ -20,6 +21,7 @@ from .playwright_wire import guid_of
 
 _OPENED_WITHIN = 30.0
 """Seconds in which the start address must have answered."""
+_GONE = "The browser has ended, or its page has crashed or was closed, before the person was done. Record it again."
 _ASKED_FOR = "43200"
 """Most seconds for which the person is asked: as many as `handoffs.maxTimeout`, which bounds it, may be."""
 
@@ -39,7 +41,16 @@ async def record(
     instructions = f"Log in for AuthSession {spec['runInfo']['auth_session_id']}, from {start_url} on. Then press Done."
     asked = {"question": "1", "instructions": instructions, "timeout": _ASKED_FOR}
     with evidence.showing(guid_of(tab.page)):  # and the windows that it opens
-        answer = await worker.ask("request", operation="hand_over", arguments=asked)
+        asking = asyncio.create_task(worker.ask("request", operation="hand_over", arguments=asked), name="ask")
+        gone = asyncio.create_task(_gone(tab), name="gone")
+        try:
+            await asyncio.wait({asking, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            asking.cancel()
+        if not asking.done():
+            return _done({"status": "failed", "reason": _GONE})
+        answer = asking.result()
     if "error" in answer:
         return _done({"status": "failed", "reason": answer["error"]})
     end: dict[str, Any] = json.loads(answer["value"])
@@ -51,6 +62,21 @@ async def record(
         return _done(end, session=as_text(state), unkept=unkept)
     except StateError as error:
         return _done({"status": "failed", "reason": f"The state of the login could not be captured: {error}"})
+
+
+async def _gone(tab: Tab) -> None:
+    """Return once there is nothing any more that the person could log in with."""
+    over = asyncio.Event()
+
+    def watch(page: Page) -> None:
+        page.on("close", lambda _: None if tab.context.pages else over.set())
+        page.on("crash", lambda _: over.set())
+
+    tab.context.on("page", watch)
+    tab.context.on("close", lambda _: over.set())
+    for page in tab.context.pages:
+        watch(page)
+    await over.wait()
 
 
 async def _open(tab: Tab, url: str, page_events: PageEvents) -> str | None:

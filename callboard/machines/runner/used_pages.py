@@ -48,17 +48,17 @@ class UsedPages:
 
     async def _watch(self, page: Page) -> None:
         session = await page.context.new_cdp_session(page)
-        new = set[str]()
-        """The loaders of documents that the browser has not shown before, and that are on their way."""
+        tree = await send(session, "Page.getFrameTree")
+        main, new = tree["frameTree"]["frame"]["id"], ""
 
         def started(event: dict[str, Any]) -> None:
-            if event["navigationType"] == "differentDocument":
-                new.add(event["loaderId"])
+            nonlocal new
+            if event["frameId"] == main:  # others show a part of the page, and there may be any number
+                new = event["loaderId"] if event["navigationType"] == "differentDocument" else ""
 
         def navigated(event: dict[str, Any]) -> None:
             frame = event["frame"]
-            if "parentId" not in frame and frame["loaderId"] in new:
-                new.clear()
+            if frame["id"] == main and frame["loaderId"] == new:
                 self._used.discard(page)
                 self.on_document()
 

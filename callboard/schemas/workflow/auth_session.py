@@ -11,6 +11,8 @@ from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import RunError, RunJob, RunType
 from callboard.schemas.workflow.trace import TraceMode
 
+RECORD_TIMEOUT = timedelta(minutes=10)
+"""Time limit of a record, whose clock stands still while the person logs in, and of each check after it."""
 LEASES_SHOWN = 100
 """How many of those that wait for a login are shown by id."""
 
@@ -26,6 +28,8 @@ class LeaseView(FlowModel):
     """The first of these, at most `LEASES_SHOWN`, in the order of their turns."""
     parameters_key: str | None = None
     """Key of the artifact with the sealed parameters of the last Update among them; None if there is none."""
+    record: str | None = None
+    """Id of the first record among them; None if there is none."""
 
 
 class LeaseRequest(FlowModel):
@@ -69,11 +73,6 @@ class AuthSessionView(FlowModel):
     from_file: bool = False
     """Whether it is a file of the project: only a deploy changes and removes it."""
     lease: LeaseView = LeaseView()
-
-    @property
-    def is_recreatable(self) -> bool:
-        """Whether a login that has expired can be made again: by a Create, or by a person who is asked for it."""
-        return self.type is not AuthSessionType.RECORDER or self.start_url is not None
 
     @property
     def login(self) -> LoginState | None:

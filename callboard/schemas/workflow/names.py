@@ -131,6 +131,7 @@ END_HANDOFF = "end_handoff"  # from the activity: a `HandoffAnswer`, as user cod
 
 # Signals to the workflow `AuthSession`.
 RECREATE = "recreate"
+WITHDRAW_RECREATE = "withdraw_recreate"  # with the id of the Validate that has asked
 CHECKED = "checked"
 SAVED_BACK = "saved_back"
 UPDATE_LOGIN = "update_login"

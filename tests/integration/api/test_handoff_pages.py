@@ -65,14 +65,23 @@ async def test_an_answer_that_is_being_typed_is_left_alone_until_it_is_given(api
     await expect(page.get_by_label("code")).to_be_visible()
 
 
-async def test_a_link_asks_for_a_press_of_its_button_and_shows_its_question_then(api: Api, page: Page) -> None:
+async def test_a_link_asks_for_a_press_of_its_button_and_shows_its_question_while_that_is_open(
+    api: Api, page: Page
+) -> None:
     run_id = await api.run()
-    api.runs.handoffs = [handoff(run_id, 1, "code").model_copy(update={"expires_at": datetime.now(UTC) + HOUR})]
-    made = await api.ask(f"runs/{run_id}/handoffs/{run_id}.1.1/link", method="POST")
-    await page.goto(made["url"].removeprefix("http://api.test"))
-    assert page.url.endswith("/answer"), "what it holds stands there no longer"
-    assert api.handoffs.opened == set()
-    await page.get_by_role("button", name="Show it").click()
+    for number in (1, 2):
+        asked = handoff(run_id, number, "code").model_copy(update={"expires_at": datetime.now(UTC) + HOUR})
+        api.runs.handoffs = [asked]
+        made = await api.ask(f"runs/{run_id}/handoffs/{asked.id}/link", method="POST")
+        await page.goto(made["url"].removeprefix("http://api.test"))
+        assert page.url.endswith("/answer"), "what it holds stands there no longer"
+        assert len(api.handoffs.opened) == number - 1
+        await page.get_by_role("button", name="Show it").click()
+        await expect(page.get_by_label("code")).to_be_visible()
+        if number == 1:
+            api.runs.handoffs = []
+            await expect(page.get_by_role("heading", name="The question is over")).to_be_visible()
+            await expect(page.get_by_role("button", name="Answer")).to_have_count(0)
     await page.get_by_label("code").fill("493027")
     await page.get_by_role("button", name="Answer").click()
     await expect(page.get_by_role("heading", name="The answer was given")).to_be_visible()

@@ -6,14 +6,21 @@ import asyncio
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import async_playwright
 
 from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport, EvidenceSpec
+from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.machine_attempt import AnswerRequest
+from callboard.machines.runner.browser import Tab
+from callboard.machines.runner.record import record as recorded
 from callboard.schemas.workflow.attempt import AttemptKind
 from tests.support.automations import automations
 from tests.support.machines import Lab, Run, value, zygote_of
@@ -100,3 +107,31 @@ async def test_a_record_that_is_stopped_leaves_no_picture_of_its_page(quiet: Run
         with pytest.raises(asyncio.CancelledError):
             await recording
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ends", ["browser", "page", "crash"])
+async def test_the_end_of_the_browser_ends_a_record_at_once(ends: str) -> None:
+    asked = asyncio.Event()
+
+    async def ask(*_kind: str, **_arguments: Any) -> dict[str, Any]:
+        asked.set()
+        return await asyncio.get_running_loop().create_future()
+
+    nothing = cast("Any", SimpleNamespace(ask=ask, begin=AsyncMock(), showing=MagicMock()))
+    spec = {"parameters": json.dumps({"startUrl": "about:blank"}), "runInfo": {"auth_session_id": "anna"}}
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
+        page = await (await browser.new_context()).new_page()
+        recording = asyncio.create_task(recorded(spec, Tab(page.context, page), nothing, nothing, nothing))
+        await asked.wait()
+        popup = await page.context.new_page()
+        await popup.close()
+        assert not recording.done(), "there is another page"
+        if ends == "crash":
+            with contextlib.suppress(PlaywrightError):
+                await page.goto("chrome://crash", timeout=1)
+        else:
+            await (browser if ends == "browser" else page).close()
+        result = json.loads((await recording)["result"])
+        assert (result["status"], result["reason"].partition(",")[0]) == ("failed", "The browser has ended")
+        await browser.close()

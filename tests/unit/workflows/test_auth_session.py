@@ -18,7 +18,7 @@ from callboard.schemas.workflow.auth import (
 )
 from callboard.schemas.workflow.run import RunStatus
 from tests.support.auth_shapes import LOGIN_SHAPES
-from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
+from tests.support.auth_stage import FIRST, ID, START_URL, LoginStage, good, made_by, not_made
 from tests.support.present import present
 from tests.support.run_stage import WORKSPACE, completed, ends
 from tests.support.temporal_servers import LONG_HISTORY
@@ -128,6 +128,27 @@ async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login
     held.end(await login_stage.make(login_stage.created[0]))
     assert (await login_stage.outcome_of(other)).status is RunStatus.COMPLETED
     assert len(login_stage.created) == 1
+
+
+async def test_no_person_is_asked_any_more_for_a_login_that_nobody_waits_for(login_stage: LoginStage):
+    login_stage.recorder()
+    held = login_stage.hold(login_stage.creates, stops=True)
+    await login_stage.open(start_url=START_URL)
+    ids = [f"{login_stage.validate_id}-{number}" for number in range(2)]
+    for run_id in ids:
+        await login_stage.validate(run_id)
+    await held.began.wait()
+    await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 2, of=login_stage.session.id)
+    for number, run_id in enumerate(ids):
+        assert await login_stage.status() is AuthSessionStatus.PENDING, "another one waits for it"
+        await login_stage.client.get_workflow_handle(run_id).cancel()
+        assert (await login_stage.outcome_of(run_id)).status is RunStatus.CANCELED
+        await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 3 + number, of=login_stage.session.id)
+    assert (await login_stage.outcome_of((await login_stage.creates_begun())[0])).status is RunStatus.CANCELED
+    await login_stage.until_status(AuthSessionStatus.EXPIRED)
+    await login_stage.validate()
+    assert (await login_stage.validated()).status is RunStatus.COMPLETED
+    assert len(login_stage.created) == 2
 
 
 async def test_a_failed_create_answers_all_and_the_next_who_asks_has_another(login_stage: LoginStage):

@@ -298,6 +298,10 @@ async def test_a_browser_that_is_handed_over_is_back_as_soon_as_user_code_says_s
     present(handoffs.running.on_machine).begin(cast("Any", None), machine)
     workflow.ends.clear()
     asking = asyncio.create_task(handoffs.ask(HandoffKind.BROWSER, HANDED_OVER))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not workflow.asked, "before the record tells where it runs"
+    handoffs.running.start_recorded.set()
     await until(lambda: workflow.asked)
     live = handoffs.running.live
     taken = LiveOrder(id=1, by=LiveHolder(id="k1", name="Anna"), action=LiveAction.TAKE)

@@ -156,13 +156,22 @@ class Attempts:
 
     def __init__(self, cast: LiveCast | None) -> None:
         self.live = cast
+        self.begins, self.is_awaited = asyncio.Event(), asyncio.Event()
+        self.begins.set()
+
+    async def on_browser(self) -> None:
+        self.is_awaited.set()
+        await self.begins.wait()
 
     def find(self, run_id: str, number: int) -> "Attempts | None":
         return self if self.live is not None and (run_id, number) == ("run", 1) else None
 
 
-async def dialed(cast: LiveCast | None, address: str, view: str, ring: KeyRing = RING, **more: Any) -> DialOutcome:
-    viewers = LiveViewers(Attempts(cast), ring)  # pyright: ignore[reportArgumentType]
+async def dialed(
+    cast: LiveCast | Attempts | None, address: str, view: str, ring: KeyRing = RING, **more: Any
+) -> DialOutcome:
+    attempts = cast if isinstance(cast, Attempts) else Attempts(cast)
+    viewers = LiveViewers(typed("Any", attempts), ring)
     dial = DialInput(project="shop", run_id="run", number=1, worker="host-1", address=address, view=view)
     return await ActivityEnvironment().run(viewers.connect_live, dial.model_copy(update=more))
 
@@ -263,6 +272,19 @@ async def test_the_end_of_the_attempt_ends_its_views(tmp_path: Path):
 async def test_an_attempt_that_is_not_here_or_shows_nothing_is_not_connected(tmp_path: Path, is_here: bool):
     async with Watcher("one").served() as address:
         assert not await connect(LiveCast(tmp_path, takeovers()) if is_here else None, address, "one")
+
+
+async def test_one_that_is_watched_before_it_is_on_its_machine_is_shown_once_it_is(tmp_path: Path):
+    cast = LiveCast(tmp_path, takeovers())
+    attempts = Attempts(cast)
+    attempts.begins.clear()
+    async with Watcher("one").served() as address:
+        connecting = asyncio.create_task(dialed(attempts, address, "one"))
+        await attempts.is_awaited.wait()
+        async with machine(tmp_path):
+            attempts.begins.set()
+            assert (await connecting).is_connected
+            await cast.close()
 
 
 async def test_why_the_way_to_an_api_does_not_work_is_told_with_what_to_do(tmp_path: Path):

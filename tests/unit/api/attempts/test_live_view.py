@@ -337,8 +337,12 @@ async def test_what_a_worker_does_not_answer_is_not_asked_without_end(
         waiting = [asyncio.create_task(attempt.post("input", {"events": [CLICK]})) for _ in range(3)]
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert [task.result().status_code for task in done] == [429]
+        attempt.headers = {"x-api-key": await attempt.api.make_key("handoffs")}
+        waiting.append(asyncio.create_task(attempt.post("control", {"action": "take"})))  # another one is not kept away
+        told = [await attempt.call("orders", attempt.records.seal(b"", ANSWERS, number)) for number in (1, 2, 3)]
+        assert LiveOrder.model_validate_json(attempt.records.open(told[2].content, ORDERS)[1]).action == "take"
         await attempt.views.close()  # the Attempt has ended
-        assert sorted([(await task).status_code for task in waiting]) == [429, 503, 503]
+        assert sorted([(await task).status_code for task in waiting]) == [429, 503, 503, 503]
 
 
 async def test_a_page_of_another_site_has_no_hands(make_api: MakeApi):

@@ -1,13 +1,14 @@
 """AuthSessions that people record, over REST: what is ordered, and what is refused (docs/contract.md, section 7.4)."""
 
 import socket
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from callboard.schemas.workflow.auth import AuthSessionType
 from callboard.schemas.workflow.auth_session import LoginSpec
+from callboard.schemas.workflow.handoff import Handoff, HandoffStatus
 from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
@@ -21,6 +22,12 @@ RECORDER = AuthSessionType.RECORDER
 
 async def ask(api: Api, path: str, body: dict[str, Any], status: int = 201, project: str = "recorded") -> Any:
     return await api.ask(f"auth-sessions{path}", project, method="POST", status=status, json=body)
+
+
+async def start(api: Api, project: str) -> str:
+    """Start a Run with the AuthSession `anna`."""
+    body = {"api": "list", "parameters": {}, "authSession": {"id": "anna"}}
+    return (await api.ask("run/start", project, method="POST", status=201, json=body))["runId"]
 
 
 def assert_ordered(login: LoginSpec, answer: dict[str, Any], start_url: str) -> None:
@@ -105,10 +112,23 @@ async def test_what_is_refused_and_why(api: Api, path: str, body: Any, status: i
     assert await api.stored("auth-sessions/", "runs/") == before
 
 
-async def test_one_that_was_recorded_can_be_made_anew_when_it_has_expired(api: Api):
-    api.add_auth_session(project="recorded", type=RECORDER, start_url=LOGIN)
-    started = await ask(api, "/anna/validate/start", {})
-    assert api.auth_sessions.validates[started["operationId"]].auto_recreate is True
-    body = {"api": "list", "parameters": {}, "authSession": {"id": "anna"}}
-    run_id = (await api.ask("run/start", "recorded", method="POST", status=201, json=body))["runId"]
-    assert present(api.input_of(run_id).auth).auto_recreate is True
+async def test_one_that_waits_for_a_person_is_not_recorded_a_second_time(api: Api):
+    api.add_auth_session(project="recorded", type=RECORDER)
+    run_id = await start(api, "recorded")
+    api.add_auth_session(project="recorded", type=RECORDER, start_url=LOGIN, pending_run_id=run_id)
+    now = datetime.now(UTC)
+    asked: Any = {"kind": "browser", "attempt": 1, "instructions": "Log in", "created_at": now, "expires_at": now}
+    api.runs.handoffs = [Handoff(id=f"{run_id}.1.1", fields=(), status=HandoffStatus.OPEN, **asked)]
+    refused = await ask(api, "/anna/record", {}, 409)
+    assert refused["details"] == {"operationId": run_id, "handoffId": f"{run_id}.1.1"}
+    assert api.auth_sessions.updates == []
+
+
+@pytest.mark.parametrize(("project", "is_asked"), [("recorded", True), ("members", False)])
+async def test_a_person_is_asked_for_one_that_has_expired_while_people_make_the_logins(
+    api: Api, project: str, is_asked: bool
+):
+    api.add_auth_session(project=project, type=RECORDER, start_url=LOGIN)
+    started = await ask(api, "/anna/validate/start", {}, project=project)
+    assert api.auth_sessions.validates[started["operationId"]].auto_recreate is is_asked
+    assert present(api.input_of(await start(api, project)).auth).auto_recreate is is_asked
