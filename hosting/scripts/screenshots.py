@@ -6,6 +6,7 @@ They show the example projects on a stack of their own, with Runs of every kind,
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from playwright.async_api import Browser, FloatRect, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
@@ -57,9 +58,12 @@ async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, htt
     projects.mkdir()
     for project in ("shop", "orders"):
         (projects / project).symlink_to(PROJECTS / project)
-    (projects / "desk" / "api").mkdir(parents=True)
-    (projects / "desk" / "api" / "consent.py").write_text(CONSENT)
-    (projects / "desk" / "Intuned.jsonc").write_text('{"projectName": "desk", "apiAccess": {"enabled": true}}')
+    recorded = {"authSessions": {"enabled": True, "type": "MANUAL"}, "browserSize": {"width": 900, "height": 520}}
+    for project, settings in (("desk", {}), ("accounts", recorded)):
+        (projects / project / "api").mkdir(parents=True)
+        (projects / project / "api" / "consent.py").write_text(CONSENT)
+        written = {"projectName": project, "apiAccess": {"enabled": True}, **settings}
+        (projects / project / "Intuned.jsonc").write_text(json.dumps(written))
     settings = Settings(data_dir=folder / "data", api_keys=[], secret_key=[], port=0, viewer_port=0)
     stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
     async with site_beside(settings, {"--site-port": 0}) as (site,), stack:
@@ -107,7 +111,9 @@ async def heal(stack: DevStack, site: str) -> str:
         return (await caller.run("orders", body))["runId"]
 
 
-async def picture(browser: Browser, stack: DevStack, failed: str, healed: str, theme: Literal["light", "dark"]) -> None:
+async def picture(
+    browser: Browser, stack: DevStack, site: str, failed: str, healed: str, theme: Literal["light", "dark"]
+) -> None:
     """Take pictures of the main pages in one theme."""
     context = await browser.new_context(
         base_url=stack.url,
@@ -136,6 +142,7 @@ async def picture(browser: Browser, stack: DevStack, failed: str, healed: str, t
     await expect(page.locator("h2 + .status")).to_have_text("completed")
     await keep(page, f"playground-{theme}")
     await hands(page, stack, f"hands-{theme}")
+    await record(page, site, f"record-{theme}")
     await context.close()
 
 
@@ -150,16 +157,9 @@ async def hands(page: Page, stack: DevStack, name: str) -> None:
     await page.goto("/projects/desk/handoffs")
     await page.get_by_role("button", name="Take over").click(timeout=60_000)
     await expect(page.get_by_role("button", name="Give back")).to_be_visible(timeout=30_000)
-    canvas = page.locator("canvas")
-    await canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
-    scale = (await present_box(canvas))["width"] / 900
-
-    async def press(x: float, y: float) -> None:
-        await canvas.click(position={"x": x * scale, "y": y * scale})
-
-    await press(100, 105)
+    await press(page, 100, 105, of=900)
     await page.keyboard.type("Maria")
-    await press(100, 165)
+    await press(page, 100, 165, of=900)
     await expect(page.locator("[data-asking] select")).to_be_visible(timeout=30_000)
     await page.evaluate("document.querySelector('.live').scrollIntoView()")
     await keep(page, name)
@@ -169,12 +169,37 @@ async def hands(page: Page, stack: DevStack, name: str) -> None:
     )
 
 
-async def present_box(locator: Locator) -> FloatRect:
-    """Return where an element is, which is shown."""
-    box = await locator.bounding_box()
+async def record(page: Page, site: str, name: str) -> None:
+    """Record a login at the example site, and keep a picture of that."""
+    await page.goto("/projects/accounts/auth-sessions")
+    form = page.locator("form[action$='/auth-sessions/record']")
+    await form.get_by_label("Start address").fill(f"{site}/login")
+    await form.get_by_label("ID").fill("maria@shop")
+    await form.get_by_role("button").click()
+    await page.get_by_role("button", name="Take over").click(timeout=60_000)
+    await expect(page.get_by_role("button", name="Give back")).to_be_visible(timeout=30_000)
+    await press(page, 230, 160, of=900)
+    await page.keyboard.type("maria")
+    for _ in range(4):  # the caret blinks, so pictures come
+        async with page.expect_response(lambda answer: "/live?" in answer.url and answer.status == 200):
+            pass
+    await page.evaluate("document.querySelector('#record').scrollIntoView()")
+    await keep(page, name)
+    await page.get_by_role("button", name="Give back").click()
+    await page.locator("#record summary", has_text="Decline").click()
+    await page.get_by_role("button", name="Decline", exact=True).click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+
+
+async def press(page: Page, x: float, y: float, *, of: int) -> None:
+    """Press the mouse at this place of the page in the live view, which is so wide."""
+    canvas = page.locator("canvas")
+    await canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
+    box = await canvas.bounding_box()
     if box is None:
-        raise AssertionError("The element is not shown.")
-    return box
+        raise AssertionError("The live view is not shown.")
+    scale = box["width"] / of
+    await canvas.click(position={"x": x * scale, "y": y * scale})
 
 
 async def keep(shown: Page | Locator, name: str) -> None:
@@ -196,7 +221,7 @@ async def main() -> None:
             healed = await heal(stack, site)
             browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
             for theme in THEMES:
-                await picture(browser, stack, failed, healed, theme)
+                await picture(browser, stack, site, failed, healed, theme)
             await browser.close()
             stack.skip_grace()  # Running Runs were only started to be seen.
 
