@@ -171,7 +171,7 @@ class FleetWorkflow:
 
     @workflow.signal(name=names.WAKE_FLEET)
     def wake(self) -> None:
-        """Do nothing: the event has the next task of this workflow stored, which answers all updates that wait."""
+        """Do nothing. The event has Temporal store the next task of the workflow, which answers waiting updates."""
 
     def _all_leases_end(self) -> datetime:
         """Return when all leases that were given until now have run out for certain."""

@@ -44,13 +44,13 @@ class Handoffs:
         self._attempt = number
 
     def note_try(self, number: int) -> None:
-        """Note that the Attempt is tried again by this number: the one before it is lost, of which nobody is told."""
+        """Note that the Attempt is tried again with this number. Nobody has told of the try before: it is lost."""
         if self._attempt is not None and number > self._attempt:
             self.withdraw()
             self._attempt = number
 
     def close(self) -> None:
-        """Take no further question or answer, as the Attempt has ended, or is to: it hears of that, and of no end."""
+        """Take no further question or answer, as the Attempt has ended or was told to end."""
         self._attempt = None
 
     def check_taken(self, attempt: int) -> None:

@@ -113,7 +113,7 @@ class PayloadEncryption(PayloadCodec):
         return [self._decrypt(payload) if is_encrypted(payload) else payload for payload in payloads]
 
     def switched_off(self) -> PayloadEncryption:
-        """Return the same, but for that it encrypts nothing."""
+        """Return a copy that encrypts nothing."""
         return PayloadEncryption(self._ring, namespace=self._namespace, switched_on=False)
 
     def _encrypt(self, payload: Payload) -> Payload:

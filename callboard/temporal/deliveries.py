@@ -102,7 +102,7 @@ class Deliveries:
         return found
 
     async def list_for_project(self, workspace: str, project: str) -> list[DeliveryListItem]:
-        """Return the last fifty Deliveries of a project each that are on their way, have failed, and have arrived.
+        """Return Deliveries of a project: the last fifty on their way, the last fifty failed, the last fifty arrived.
 
         Raises:
             Unavailable: Temporal cannot be reached.

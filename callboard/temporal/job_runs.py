@@ -228,7 +228,7 @@ class JobRuns:
 
 
 async def read_last_run_time(client: Client, project: str, job_id: str) -> datetime | None:
-    """Return when the last JobRun of a Job began that has ended; None if none has. Raises RPCError.
+    """Return when the last ended JobRun of a Job began; None if none has ended. Raises RPCError.
 
     One that was kept from starting does not count.
     """

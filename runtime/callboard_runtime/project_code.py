@@ -106,7 +106,7 @@ def exit_message(error: BaseException, what: str = "The automation") -> str | No
 async def call(
     function: UserFunction, kind: Kind, parameters: Any, open_page: Callable[[], Awaitable[tuple[BrowserContext, Page]]]
 ) -> Any:
-    """Call the function, and return what it returns. What it raises passes through.
+    """Call the function, and return its result. Its exceptions are raised as they are.
 
     The call is positional, with the parameters as a plain dict, or without them when they are None. A deferred function
     is called before there is a page.

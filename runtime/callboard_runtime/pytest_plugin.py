@@ -47,7 +47,7 @@ RunApi = Callable[..., Awaitable[ApiRun]]
 def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) -> RunApi:
     """Return the coroutine function `run_api(name, parameters=None, auth_session=None, answers=None)`.
 
-    It calls an API with the test's page, and returns an `ApiRun`. What user code raises passes through. By the name
+    It calls an API with the test's page, and returns an `ApiRun`. Exceptions of user code reach the test. By the name
     `auth-sessions/create` it makes a login in this page, which the next call has. `auth_session` is the id of a login
     that `callboard run authsession create` has made; its check is not called. `answers` are what `request_input` gives,
     by name; and `hand_over` is what the person does whom the browser is handed over: a coroutine function that takes

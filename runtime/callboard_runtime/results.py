@@ -40,7 +40,7 @@ _CURES: tuple[tuple[type[Any] | tuple[type[Any], ...], str], ...] = (
 
 
 class NotJsonError(StructuralError):
-    """What is returned has no JSON form, which it would not have in another Attempt either."""
+    """The result has no JSON form, and would have none in another Attempt either."""
 
 
 def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:

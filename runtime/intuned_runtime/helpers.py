@@ -27,7 +27,7 @@ class Model(Protocol):
 
 
 def extend_payload(*payloads: Mapping[str, Any] | Model) -> None:
-    """Add further API calls, each `{"api": name, "parameters": {…}}`, to what the Run returns; extends the timeout.
+    """Add further API calls, each `{"api": name, "parameters": {…}}`, to the Run's payloads; extends the timeout.
 
     A payload may be a pydantic model, as may its parameters, and what stands in them. Models are dumped by alias, at
     the end, like those in a result; a payload and its parameters are dumped at once.
