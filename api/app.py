@@ -22,7 +22,7 @@ from api.handoffs import calls as handoff_calls
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
-from api.jobs import job_runs, jobs
+from api.jobs import edit, job_runs, jobs
 from api.mcp.route import mcp_route
 from api.playground import page as playground
 from api.projects import calls as project_calls
@@ -83,6 +83,7 @@ def create_app(services: Services) -> FastAPI:
         *project_calls.routers,
         *versions.routers,
         *jobs.routers,
+        edit.router,
         *job_runs.routers,
         *fleet.routers,
         *audit.routers,

@@ -10,7 +10,7 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dashboard.forms import read_form
+from api.dashboard.forms import FormFile, read_form, read_form_with_file
 from api.dependencies import Services, ServicesDep
 from api.http.key_check import KEY_HEADER, read_key_header
 from callboard.schemas.errors import Forbidden, Unauthorized
@@ -77,9 +77,29 @@ SessionDep = Annotated[Session, Depends(require_session)]
 async def _verified_form(request: Request, session: SessionDep) -> ImmutableMultiDict[str, str]:
     check_same_origin(request)
     form = await read_form(request)
+    _check_owner(session, form)
+    return form
+
+
+async def verified_form_with_file(
+    request: Request, session: Session, limit: int
+) -> tuple[ImmutableMultiDict[str, str], FormFile | None]:
+    """Return the fields, and the file, of a form that was sent from one of our pages by its signed-in user.
+
+    Raises:
+        Forbidden: It was sent from elsewhere.
+        PayloadTooLarge: It has more than `limit` bytes.
+        BadRequest: It is no form.
+    """
+    check_same_origin(request)
+    form, file = await read_form_with_file(request, limit)
+    _check_owner(session, form)
+    return form, file
+
+
+def _check_owner(session: Session, form: ImmutableMultiDict[str, str]) -> None:
     if not session.owns(form.get(TOKEN_FIELD, "")):
         raise Forbidden("This form belongs to an earlier session. Go back, reload the page, and send it again.")
-    return form
 
 
 FormDep = Annotated[ImmutableMultiDict[str, str], Depends(_verified_form)]

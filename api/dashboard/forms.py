@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import ImmutableMultiDict
+from starlette.datastructures import ImmutableMultiDict, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from api.http.json_body import read_body
@@ -36,12 +38,50 @@ async def read_form(request: Request, limit: int = FORM_LIMIT) -> ImmutableMulti
         raise BadRequest("The form cannot be read.") from error
 
 
+@dataclass(frozen=True)
+class FormFile:
+    """A file that was sent with a form."""
+
+    name: str
+    content: bytes
+
+
+async def read_form_with_file(request: Request, limit: int) -> tuple[ImmutableMultiDict[str, str], FormFile | None]:
+    """Read the fields of a form that may have a file, and the file, if one was chosen. Raises as `read_form`."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await read_form(request, limit), None
+    body = await read_body(request, limit)
+
+    async def whole() -> AsyncGenerator[bytes]:
+        yield body
+
+    parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=_FIELDS, max_part_size=limit)
+    parser.spool_max_size = limit  # it is in memory already
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The form cannot be read: {error.message}") from error
+    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    files = [value for value in form.values() if isinstance(value, UploadFile) and value.filename]
+    file = FormFile(files[0].filename or "", await files[0].read()) if files else None
+    await form.close()
+    return ImmutableMultiDict(fields), file
+
+
 class FormReader:
     """Reads the fields of a form, and collects what is wrong with them."""
 
     def __init__(self, form: Mapping[str, str]) -> None:
         self._form = form
         self._errors: list[BadRequest] = []
+
+    def note(self, error: BadRequest) -> None:
+        """Collect what is wrong with a field that was read by other means."""
+        self._errors.append(error)
+
+    def has(self, name: str) -> bool:
+        """Tell whether the form has a field."""
+        return name in self._form
 
     def text(self, name: str) -> str | None:
         """Return the text of a field; None if it is empty."""
@@ -81,6 +121,26 @@ class FormReader:
         if self._errors:
             errors = [each.details["errors"][0] for each in self._errors if each.details]
             raise BadRequest(self._errors[0].message, details={**errors[0], "errors": errors})
+
+
+def read_sink(reader: FormReader) -> dict[str, Any] | None:
+    """Return the sink that a form describes, as a request has it; None if it describes none."""
+    kind = reader.text("sink")
+    if kind is None:
+        return None
+    sink: dict[str, Any] = {"type": kind}
+    if kind == "webhook":
+        sink["url"] = reader.text("url") or ""
+        if reader.text("headers") is not None:
+            sink["headers"] = reader.json("headers", "sink.headers")
+    else:
+        for name in ("bucket", "region", "accessKeyId", "secretAccessKey", "prefix", "endpoint"):
+            reader.set_if_given(sink, name, reader.text(name))
+        if reader.text("forcePathStyle"):
+            sink["forcePathStyle"] = True
+    if reader.text("skipOnFail"):
+        sink["skipOnFail"] = True
+    return sink
 
 
 def errors_by_path(error: CallboardError) -> dict[str, str]:

@@ -6,7 +6,7 @@ line. Lines are checked as they arrive, and none is kept: a long payload takes n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from callboard.schemas.errors import BadRequest, CallboardError, NotFound
 from callboard.schemas.mask import MASK
 from callboard.schemas.rest.base import RequestModel
 from callboard.schemas.rest.field_errors import field_error, validation_error
-from callboard.schemas.rest.jobs import JobHead, PayloadItem, ProxyBody
+from callboard.schemas.rest.jobs import JobHead, PayloadItem, ProxyBody, UpdateJob
 from callboard.schemas.rest.json_text import parse_json_object, validate_body
 from callboard.schemas.workflow.job import JobAuth, JobDefinition
 from callboard.starts.lookup import check_parameters, require_auth_session
@@ -58,7 +58,7 @@ async def read_job[Head: JobHead, Whole: JobHead](
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON:
         refuse_announced(request, LIMIT)
-        lines = _split_lines(request)
+        lines = _split_lines(request.stream(), first=BODY_LIMIT)
         first = await anext(lines, None)
         if first is None:
             raise field_error("", "a line with the Job, and a line for each item of its payload", "The body is empty.")
@@ -70,7 +70,27 @@ async def read_job[Head: JobHead, Whole: JobHead](
         validate_body(whole, body)
     items = cast("list[Any]", payload)
     job = validate_body(whole, {**body, "payload": []})
-    return job, _items_of_json(items, whole, partial(_check_item, services, manifest, job))
+    return job, items_of_json(services, manifest, job, _each(items))
+
+
+async def items_of_json(
+    services: Services, manifest: Manifest, head: JobHead, payload: AsyncIterable[Any]
+) -> AsyncIterator[PayloadItem]:
+    """Yield the items of a Job with this head. Raises BadRequest or StoreError for the first one that is wrong."""
+    index = 0
+    async for given in payload:
+        try:
+            item = PayloadItem.model_validate(given)
+        except ValidationError as error:
+            raise validation_error(error, UpdateJob, "payload", index) from error
+        await _check_item(services, manifest, head, item, index)
+        yield item
+        index += 1
+
+
+def items_of_lines(services: Services, manifest: Manifest, head: JobHead, lines: bytes) -> AsyncIterator[PayloadItem]:
+    """Yield the items of a Job with this head, a line each. The error of one that is wrong says its line, from 1."""
+    return _items_of_lines(_split_lines(_each([lines])), partial(_check_item, services, manifest, head))
 
 
 async def define_job(
@@ -136,14 +156,8 @@ async def _check_item(services: Services, manifest: Manifest, head: JobHead, ite
         await check_parameters(services, manifest, item.api_name, item.parameters, "payload", index, "parameters")
 
 
-async def _items_of_json(payload: Sequence[Any], whole: type[JobHead], check: _Check) -> AsyncIterator[PayloadItem]:
-    """Yield the items of a payload. Raises BadRequest for the first one that is wrong."""
-    for index, given in enumerate(payload):
-        try:
-            item = PayloadItem.model_validate(given)
-        except ValidationError as error:
-            raise validation_error(error, whole, "payload", index) from error
-        await check(item, index)
+async def _each[Item](items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
         yield item
 
 
@@ -167,26 +181,31 @@ def _read_line[Model: RequestModel](model: type[Model], number: int, line: bytes
         raise _in_line(error, number) from error
 
 
-async def _split_lines(request: Request) -> AsyncGenerator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, with their numbers, from 1. Raises PayloadTooLarge or BadRequest."""
+async def _split_lines(chunks: AsyncIterable[bytes], *, first: int = ITEM_LIMIT) -> AsyncGenerator[tuple[int, bytes]]:
+    """Yield the lines that are not blank, with their numbers, from 1. The first one has at most `first` bytes.
+
+    Raises:
+        PayloadTooLarge: They have more than `LIMIT` bytes.
+        BadRequest: One of them is too long.
+    """
     received, number, rest = 0, 0, b""
-    async for chunk in request.stream():
+    async for chunk in chunks:
         received += len(chunk)
         if received > LIMIT:
             raise too_large(LIMIT)
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             number += 1
-            _check_length(line, number)
+            _check_length(line, number, first)
             if line.strip():
                 yield number, line
-        _check_length(rest, number + 1)
+        _check_length(rest, number + 1, first)
     if rest.strip():
         yield number + 1, rest
 
 
-def _check_length(line: bytes, number: int) -> None:
-    limit = BODY_LIMIT if number == 1 else ITEM_LIMIT
+def _check_length(line: bytes, number: int, first: int) -> None:
+    limit = first if number == 1 else ITEM_LIMIT
     if len(line) > limit:
         expected = f"lines of at most {limit} bytes"
         raise _in_line(field_error("", expected, f"The line has more than {limit} bytes."), number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -43,6 +43,7 @@ from callboard.schemas.rest.jobs import (
     JobTriggered,
     JobUpdated,
     NewJobHead,
+    PayloadItem,
     UpdateJob,
 )
 from callboard.schemas.workflow import names
@@ -83,7 +84,7 @@ async def _find_job(services: ServicesDep, manifest: ProjectDep, jobId: str) -> 
     return await services.jobs.get(services.settings.workspace, manifest.project, jobId)
 
 
-_JobDep = Annotated[JobState, Depends(_find_job)]
+JobDep = Annotated[JobState, Depends(_find_job)]
 
 
 @_REST.get("", dependencies=_READING, operation_id="listJobs", summary="List a project's Jobs")
@@ -105,6 +106,19 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListI
 async def create(request: Request, services: ServicesDep, manifest: ProjectDep) -> JobCreated:
     """Create a Job. It is sent as JSON, or as lines: all but its payload, and then an item of it on each line."""
     head, items = await read_job(services, manifest, request, CreateJob, NewJobHead)
+    return await create_job(services, manifest, head, items)
+
+
+async def create_job(
+    services: Services, manifest: Manifest, head: NewJobHead, items: AsyncIterator[PayloadItem]
+) -> JobCreated:
+    """Create a Job whose items are checked when they are read.
+
+    Raises:
+        BadRequest: A field is wrong.
+        Conflict: There is a Job with this id.
+        ConfigurationError, StoreError, Unavailable: See `define_job`, and `Jobs.create`.
+    """
     add_log_fields(jobId=head.id)
     await _refuse_known(services, manifest, head.id)
     definition = await define_job(services, manifest, head.id, head, items)
@@ -124,9 +138,9 @@ async def create(request: Request, services: ServicesDep, manifest: ProjectDep) 
 
 
 @_REST.get("/{jobId}", dependencies=_READING, operation_id="getJob", summary="Get a Job")
-async def get(services: ServicesDep, job: _JobDep) -> JobBody:
+async def get(services: ServicesDep, job: JobDep) -> JobBody:
     """Get all of the Job; its payload only if it has 1,000 items or fewer."""
-    definition = await _definition_of(services, job)
+    definition = await definition_of(services, job)
     fields = _fields(job, definition)
     if definition.payload_count <= SHOWN_ITEMS:
         fields["payload"] = await _items(services, definition, definition.payload_count)
@@ -142,11 +156,17 @@ async def get(services: ServicesDep, job: _JobDep) -> JobBody:
     openapi_extra=request_body(UpdateJob, also={NDJSON: _LINES}),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
 )
-async def update(request: Request, services: ServicesDep, manifest: ProjectDep, job: _JobDep) -> JobUpdated:
+async def update(request: Request, services: ServicesDep, manifest: ProjectDep, job: JobDep) -> JobUpdated:
     """Replace all of the Job but its id. JobRuns that have begun execute what they began with."""
     require_source(job.ref, JobSource.API)
-    job_id = job.ref.job_id
     head, items = await read_job(services, manifest, request, UpdateJob, JobHead)
+    return await update_job(services, manifest, job.ref.job_id, head, items)
+
+
+async def update_job(
+    services: Services, manifest: Manifest, job_id: str, head: JobHead, items: AsyncIterator[PayloadItem]
+) -> JobUpdated:
+    """Update a Job. Raises as `create_job`, and NotFound if it was deleted meanwhile."""
     definition = await define_job(services, manifest, job_id, head, items)
     try:
         await services.jobs.update(
@@ -180,9 +200,9 @@ async def delete(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Non
     response_class=StreamingResponse,
     responses={200: {"content": {NDJSON: {}}, "description": "The items, a line each"}},
 )
-async def payload(services: ServicesDep, job: _JobDep) -> Response:
+async def payload(services: ServicesDep, job: JobDep) -> Response:
     """Get all items of the payload, one JSON object on each line."""
-    definition = await _definition_of(services, job)
+    definition = await definition_of(services, job)
     return StreamingResponse(stream_payload(services.store, definition), media_type=NDJSON)
 
 
@@ -203,7 +223,7 @@ async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Job
 
 
 @_REST.post("/{jobId}/trigger", dependencies=_TRIGGERING, operation_id="triggerJob", summary="Trigger a Job")
-async def trigger(services: ServicesDep, caller: CallerDep, job: _JobDep) -> JobTriggered:
+async def trigger(services: ServicesDep, caller: CallerDep, job: JobDep) -> JobTriggered:
     """Start a JobRun now, also of a Job that is paused."""
     job_run_id = names.job_run_id(new_run_id())
     add_log_fields(jobRunId=job_run_id)
@@ -225,7 +245,7 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
     """Show the Jobs of a project, each with its last JobRun, if that is among the latest hundred."""
     states = await services.jobs.list_all(services.settings.workspace, manifest.project)
     latest = await _latest_job_runs(services, manifest.project) if states else {}
-    definitions = await _for_each(states, partial(_definition_of, services))
+    definitions = await _for_each(states, partial(definition_of, services))
     rows = [
         _row(state, definition, latest.get(state.ref.job_id))
         for state, definition in zip(states, definitions, strict=True)
@@ -241,7 +261,7 @@ async def page(
     request: Request,
     services: ServicesDep,
     manifest: ProjectDep,
-    job: _JobDep,
+    job: JobDep,
     number: Annotated[int, Query(alias="page", ge=0, le=100_000)] = 0,
 ) -> Response:
     """Show a Job and its last JobRuns; `page` leads to earlier ones."""
@@ -272,7 +292,7 @@ async def page(
 
 
 @_PAGES.post("/{jobId}/trigger", dependencies=_TRIGGERING)
-async def trigger_by_form(services: ServicesDep, caller: CallerDep, _: FormDep, job: _JobDep) -> Response:
+async def trigger_by_form(services: ServicesDep, caller: CallerDep, _: FormDep, job: JobDep) -> Response:
     """Start a JobRun, and redirect to its page."""
     started = await trigger(services, caller, job)
     return redirect(f"/projects/{job.ref.project}/jobs/{job.ref.job_id}/runs/{started.job_run_id}")
@@ -319,14 +339,14 @@ async def _for_each[Read](states: Sequence[JobState], read: Callable[[JobState],
     return list(await asyncio.gather(*map(read_in_turn, states)))
 
 
-async def _definition_of(services: Services, state: JobState) -> JobDefinition:
+async def definition_of(services: Services, state: JobState) -> JobDefinition:
     """Return the definition that a Job has now. Raises StoreError."""
     return await read_definition(services.store, state.ref.project, state.ref.job_id, state.ref.definition)
 
 
 async def _list_item(services: Services, state: JobState) -> JobListItem:
     """Return a Job as lists show it. Raises StoreError."""
-    definition = await _definition_of(services, state)
+    definition = await definition_of(services, state)
     fields = _fields(state, definition)
     fields["payload"] = await _items(services, definition, min(definition.payload_count, LISTED_ITEMS))
     if state.paused:

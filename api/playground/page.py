@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from api.dashboard.auth import FormDep, SessionDep
-from api.dashboard.forms import FormReader, errors_by_path
+from api.dashboard.forms import FormReader, errors_by_path, read_sink
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
 from api.deliveries import try_body
@@ -243,7 +243,7 @@ def _start_request(form: Mapping[str, str]) -> dict[str, Any]:
     trace = reader.text("saveTrace")
     reader.set_if_given(body, "saveTrace", {"true": True, "false": False}.get(trace or "", trace))
     reader.set_if_given(body, "authSession", _auth_session(reader))
-    reader.set_if_given(body, "sink", _sink(reader))
+    reader.set_if_given(body, "sink", read_sink(reader))
     reader.set_if_given(body, "version", reader.text("version"))
     reader.set_if_given(body, "tags", (reader.text("tags") or "").replace(",", " ").split() or None)
     reader.raise_if_invalid()
@@ -265,25 +265,6 @@ def _auth_session(reader: FormReader) -> dict[str, Any] | None:
     for name in ("checkAttempts", "createAttempts"):
         reader.set_if_given(auth, name, reader.number(name, f"authSession.{name}"))
     return auth
-
-
-def _sink(reader: FormReader) -> dict[str, Any] | None:
-    kind = reader.text("sink")
-    if kind is None:
-        return None
-    sink: dict[str, Any] = {"type": kind}
-    if kind == "webhook":
-        sink["url"] = reader.text("url") or ""
-        if reader.text("headers") is not None:
-            sink["headers"] = reader.json("headers", "sink.headers")
-    else:
-        for name in ("bucket", "region", "accessKeyId", "secretAccessKey", "prefix", "endpoint"):
-            reader.set_if_given(sink, name, reader.text(name))
-        if reader.text("forcePathStyle"):
-            sink["forcePathStyle"] = True
-    if reader.text("skipOnFail"):
-        sink["skipOnFail"] = True
-    return sink
 
 
 def _code_samples(services: Services, origin: str, project: str, body: dict[str, Any]) -> dict[str, str]:

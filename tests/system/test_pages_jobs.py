@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from tests.support.accessibility import problems_of
 from tests.support.stack import Stack
@@ -51,8 +51,33 @@ async def shows(page: Page, status: str) -> None:
     await expect(page.locator("h1 + .status")).to_have_text(status, timeout=SLOW, ignore_case=True)
 
 
-async def test_a_job_is_triggered_and_its_job_run_followed_to_its_results(page: Page, stack: Stack) -> None:
-    async with job(stack, "browsed", echoes(ITEMS), schedule=PATIENT) as path:
+@asynccontextmanager
+async def job_by_form(page: Page, stack: Stack) -> AsyncGenerator[str]:
+    """Make and edit the Job `browsed` by its form, and yield the path of its page; remove it afterwards."""
+    await page.goto("/projects/lab/new-job")
+    await page.get_by_label("Id", exact=True).fill("browsed")
+    await page.get_by_label("Given as").select_option("file")
+    await page.get_by_label("API of the table").select_option("echo")
+    table = "\n".join(["n", *map(str, range(ITEMS))])
+    content: FilePayload = {"name": "items.csv", "mimeType": "text/csv", "buffer": table.encode()}
+    await page.get_by_label("JobRuns begin").select_option("times")
+    await page.get_by_label("Times of the day").fill("03:00")
+    await page.get_by_label("Time zone").fill("Asia/Kolkata")
+    await page.get_by_role("button", name="Show the next ten times").click()
+    await expect(page.locator("#schedule ol li")).to_have_text([re.compile("03:00:00 IST$")] * 10)
+    await page.get_by_label("File", exact=True).set_input_files(content)
+    await page.get_by_role("button", name="Create Job").last.click()
+    await expect(page.get_by_role("status").first).to_have_text("The Job was created.")
+    await page.get_by_role("link", name="Edit", exact=True).click()
+    await page.get_by_label("Time zone").fill("Europe/Berlin")
+    await page.get_by_role("button", name="Save").last.click()
+    await expect(page.locator("#schedule")).to_contain_text("at 03:00, every day (Europe/Berlin)")
+    yield "/projects/lab/jobs/browsed"
+    await stack.ask("DELETE", "jobs/browsed")
+
+
+async def test_a_job_is_made_triggered_and_its_job_run_followed_to_its_results(page: Page, stack: Stack) -> None:
+    async with job_by_form(page, stack) as path:
         await page.goto("/projects/lab/jobs")
         await expect(page.locator("tr", has_text="browsed")).to_contain_text("at 03:00")
         await page.get_by_role("link", name="browsed").click()
@@ -85,7 +110,7 @@ async def test_pages_of_jobs_are_accessible_in_both_themes_on_phone_and_desktop(
         await expect(page.locator("#by-status")).to_contain_text("started", timeout=SLOW)
         scan_at = 390 if theme == "dark" else 1280
         problems: list[str] = []
-        for each in ("/projects/lab/jobs", path, unfinished):
+        for each in ("/projects/lab/jobs", path, f"{path}/edit", unfinished):
             problems += await problems_of(page, each, scan_at=scan_at)
         (tmp_path / "go").touch()
         await shows(page, "success")

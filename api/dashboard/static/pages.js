@@ -331,7 +331,7 @@ function enhance(root) {
   for (const choice of root.querySelectorAll("[data-shows]")) {
     const show = () => {
       for (const part of document.querySelectorAll(`[data-when^="${choice.id}="]`)) {
-        part.hidden = part.dataset.when !== `${choice.id}=${choice.value}`;
+        part.hidden = !part.dataset.when.slice(choice.id.length + 1).split("|").includes(choice.value);
         // Hidden fields are disabled, so that they are neither sent nor checked.
         for (const field of part.querySelectorAll("input,select,textarea")) field.disabled = part.hidden;
       }
@@ -339,6 +339,10 @@ function enhance(root) {
     choice.addEventListener("change", show);
     show();
   }
+  for (const choice of root.querySelectorAll("[data-presses]")) {
+    choice.addEventListener("change", () => choice.form.requestSubmit(document.getElementById(choice.dataset.presses)));
+  }
+  for (const zone of root.querySelectorAll("[data-own-zone]")) zone.value ||= full.resolvedOptions().timeZone;
   for (const parts of root.querySelectorAll("[data-tabs]")) tabs(parts);
   for (const form of root.querySelectorAll("[data-remember]")) { remember(form); parameterFields(form); }
   for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);

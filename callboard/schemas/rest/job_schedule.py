@@ -119,6 +119,11 @@ class CalendarUnit:
             return tuple(self._range(item) for item in items)
         return (self._range(value),)
 
+    def numbers(self, value: Any) -> tuple[int, ...]:
+        """Return the numbers that the value of a field stands for, in their order. Raises as `ranges` does."""
+        found = {number for each in self.ranges(value) for number in range(each.start, each.end + 1, each.step)}
+        return tuple(sorted(found))
+
     def _range(self, value: Any) -> Range:
         if not isinstance(value, dict):
             number = self._number(value)
@@ -149,7 +154,16 @@ MONTH = CalendarUnit(1, 12, MONTHS)
 YEAR = CalendarUnit(2000, 2100)
 DAY_OF_WEEK = CalendarUnit(0, 6, DAYS)
 
-
+_CALENDAR_UNITS = {
+    "second": SECOND,
+    "minute": MINUTE,
+    "hour": HOUR,
+    "day_of_month": DAY_OF_MONTH,
+    "month": MONTH,
+    "year": YEAR,
+    "day_of_week": DAY_OF_WEEK,
+}
+"""The fields of `Calendar`."""
 _CRON_UNITS = {"minute": MINUTE, "hour": HOUR, "dayOfMonth": DAY_OF_MONTH, "month": MONTH, "dayOfWeek": DAY_OF_WEEK}
 """The fields of a cron expression in their order, by their names in a calendar."""
 _CRON_PART = re.compile(r"(?:\*|([A-Za-z]+|\d+)(?:-([A-Za-z]+|\d+))?)(?:/(\d{1,3}))?", re.ASCII)
@@ -321,6 +335,10 @@ class Calendar(RequestModel):
     year: Annotated[Any, _calendar_value(YEAR)] = "*"
     day_of_week: Annotated[Any, _calendar_value(DAY_OF_WEEK)] = "*"
     comment: _Comment | None = None
+
+    def numbers(self) -> dict[str, tuple[int, ...]]:
+        """Return the numbers that each field stands for, in their order. Days of the week begin with Sunday, as 0."""
+        return {name: unit.numbers(getattr(self, name)) for name, unit in _CALENDAR_UNITS.items()}
 
 
 class JobSchedule(RequestModel):

@@ -96,7 +96,8 @@ class SealedSink(FlowModel):
 
     def masked(self) -> dict[str, Any]:
         """Return the sink as a client wrote it, with its secrets masked."""
-        shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send and list(self.apis_to_send)}
+        apis = None if self.apis_to_send is None else list(self.apis_to_send)
+        shared = {"skipOnFail": self.skip_on_fail, "apisToSend": apis}
         if self.webhook is not None:
             headers = dict.fromkeys(self.webhook.headers, MASK)
             return {"type": "webhook", "url": self.webhook.url, "headers": headers, **shared}

@@ -21,6 +21,7 @@ from temporalio.client import (
 )
 from temporalio.worker import Worker
 
+from api.jobs.next_times import next_times
 from callboard.dev.temporal import TemporalServer
 from callboard.schemas.errors import BadRequest, ConfigurationError, Conflict, NotFound
 from callboard.schemas.rest.job_schedule import parse_cron
@@ -110,6 +111,33 @@ async def create(name: str, jobs: Jobs) -> AsyncGenerator[Create]:
 
 async def all_runs(job_runs: JobRuns, project: str) -> tuple[JobRunState, ...]:
     return (await job_runs.list_page(WORKSPACE, project, JOB, sort=(), first=0, count=1000)).job_runs
+
+
+CLOCKS_CHANGE = {"minute": [15, 45], "hour": {"start": 1, "end": 3}, "dayOfWeek": "SUNDAY"}
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"intervals": [{"every": "90 minutes"}, {"every": "7 days"}], "cron": "*/20 6 * * MON-FRI"},
+        {"calendars": [{"hour": [6, 18], "dayOfMonth": [1, 31], "second": 5}], "timezone": "Asia/Kolkata"},
+        *(
+            {"calendars": [CLOCKS_CHANGE | {"month": month, "dayOfMonth": days}], "timezone": zone}
+            for month, zone, days in (
+                ("MARCH", "Europe/Berlin", {"start": 25, "end": 31}),
+                ("MARCH", "America/New_York", {"start": 8, "end": 14}),
+                ("NOVEMBER", "America/New_York", {"start": 1, "end": 7}),
+            )
+        ),
+    ],
+)
+async def test_the_next_times_that_are_foretold_are_those_of_temporal(
+    name: str, jobs: Jobs, create: Create, schedule: dict[str, Any]
+):
+    await create(schedule)
+    times = (await jobs.get(WORKSPACE, name, JOB)).next_run_times
+    assert len(times) == 10
+    assert next_times(schedule, times[0] - timedelta(seconds=1)) == list(times)
 
 
 @with_encryption
