@@ -18,7 +18,7 @@ from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.alert import Alert
 from callboard.schemas.workflow.auth import AuthSessionStatus
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from callboard.schemas.workflow.bulk import BulkInput, BulkView
+from callboard.schemas.workflow.bulk import BulkFailure, BulkInput, BulkView
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from callboard.schemas.workflow.deploy import DeployInput, DeployView
 from callboard.schemas.workflow.fleet import FleetState
@@ -214,7 +214,10 @@ class MemoryRunQueries(RunQueries):
         if project != "shop":
             return RunPage((), None)
         self.asked.append((run_filter, limit, page_token))
-        return self.answer
+        first = int(page_token or 0)
+        runs = self.answer.runs[first : first + limit if limit else None]
+        end = first + len(runs)
+        return RunPage(runs, str(end).encode() if end < len(self.answer.runs) else self.answer.next_page_token)
 
     async def list_all(self, workspace: str, project: str, run_filter: RunFilter) -> AsyncGenerator[RunListItem]:
         for run in (await self.list_runs(workspace, project, run_filter, limit=0)).runs:
@@ -273,12 +276,13 @@ class MemoryFleet(FleetReader):
 
 
 class MemoryBulks(Bulks):
-    """Requests about many Runs: what was asked for. None of them ends unless it is aborted."""
+    """Requests about many Runs: what was asked for. None of them ends unless it is aborted, or `end` is called."""
 
     def __init__(self) -> None:
         self.started: list[BulkInput] = []
         self.aborted: dict[str, Actor] = {}
         """Who has aborted which."""
+        self.ended: Bulk | None = None
 
     async def start(self, bulk: BulkInput) -> BulkView:
         try:
@@ -296,6 +300,8 @@ class MemoryBulks(Bulks):
     async def get(self, workspace: str, project: str, bulk_id: str) -> Bulk:
         for bulk in self.started:
             if (bulk.workspace, bulk.project, bulk.bulk_id) == (workspace, project, bulk_id):
+                if self.ended is not None:
+                    return self.ended
                 status = BulkStatus.ABORTED if bulk_id in self.aborted else BulkStatus.RUNNING
                 return Bulk(bulk_id, status, bulk.view, bulk.failures, None)
         raise NotFound("There is no such bulk.")
@@ -303,6 +309,11 @@ class MemoryBulks(Bulks):
     async def abort(self, workspace: str, project: str, bulk_id: str, *, by: Actor) -> None:
         await self.get(workspace, project, bulk_id)
         self.aborted[bulk_id] = by
+
+    def end(self, failures: tuple[BulkFailure, ...], **counts: int) -> None:
+        """Let the only one end with these counts."""
+        (bulk,) = self.started
+        self.ended = Bulk(bulk.bulk_id, BulkStatus.COMPLETED, bulk.view.model_copy(update=counts), failures, BEGAN)
 
 
 class MemoryDeploys(Deploys):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Container, Mapping
@@ -133,6 +134,13 @@ async def execute(
             process.kill()
             await process.wait()
     return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+def callboard_process(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as somebody types it in this folder."""
+    command = [CALLBOARD, *arguments]
+    env = surroundings(**environment, **measured())
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 def command_line(process: psutil.Process) -> list[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_api import callboard_process
 from tests.support.package_index import FETCHED, package_index
+from tests.support.processes import callboard_process
 
 
 @pytest.fixture(scope="session")

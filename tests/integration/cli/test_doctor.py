@@ -22,7 +22,7 @@ from callboard.dev.temporal import TemporalServer
 from callboard.machines.isolation import find_isolation
 from callboard.schemas.workflow import names
 from callboard.settings import Settings
-from tests.support.fake_api import callboard_process
+from tests.support.processes import callboard_process
 from tests.support.temporal_servers import set_up_namespace
 
 GOOD_KEY = "a-key-of-this-test-of-no-worth"

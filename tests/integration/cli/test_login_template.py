@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from callboard.projects.skeleton import write_skeleton
-from tests.support.fake_api import callboard_process
+from tests.support.processes import callboard_process
 
 FORM = """
 <h1>Sign in</h1><form method="post" action="/login"><label>User <input name="user"></label>

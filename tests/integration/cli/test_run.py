@@ -26,10 +26,9 @@ from callboard.schemas.rest.env_vars import SetVariable, VariableScope
 from callboard.settings import Settings
 from callboard.storage.folder import FolderStore
 from tests.support.dev_terminal import Terminal, on_terminal, processes_on
-from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
 from tests.support.local_projects import PYTHON, TYPESCRIPT, LocalKind
-from tests.support.processes import CALLBOARD, surroundings
+from tests.support.processes import CALLBOARD, callboard_process, surroundings
 
 DIE = """
 import asyncio, os, signal, termios

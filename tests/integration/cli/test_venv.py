@@ -11,8 +11,8 @@ import pytest
 
 from callboard.projects.declaration import VENV_MARK, freeze_venv
 from callboard.projects.skeleton import TEMPLATES, write_skeleton
-from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
+from tests.support.processes import callboard_process
 from tests.support.wheels import make_wheel
 
 IN_PYTHON = [name for name in TEMPLATES if not name.startswith("typescript")]

@@ -15,10 +15,10 @@ from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.skeleton import TEMPLATES, write_skeleton
 from callboard.storage.folder import FolderStore
-from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
 from tests.support.package_box import package_box
 from tests.support.package_index import FETCHED
+from tests.support.processes import callboard_process
 
 IN_TYPESCRIPT = [name for name in TEMPLATES if name.startswith("typescript")]
 OURS = ("@callboard/runtime", "@intuned/browser", "@intuned/runtime", "playwright", "playwright-core")

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from callboard.projects.deploy import deploy
 from callboard.projects.skeleton import write_skeleton
+from callboard.storage.folder import FolderStore
 from tests.support import doc_commands
-from tests.support.fake_api import FakeApi
+from tests.support.api_fixtures import artifacts as artifacts
+from tests.support.api_fixtures import deployed as deployed
+from tests.support.api_fixtures import make_api as make_api
+from tests.support.api_in_process import MakeApi
+from tests.support.commands import Commands
 from tests.support.processes import PATIENCE
 
 (STOP,) = doc_commands.typed("docs/debug.md", "Stop in the code")
@@ -53,10 +59,16 @@ async def test_a_trace_is_written_and_shown(greeter: Path) -> None:
         await viewer.wait()
 
 
-async def test_parameters_of_a_run_are_pulled(greeter: Path) -> None:
-    with FakeApi.served() as api:
-        api.answers = [(200, {"type": "api", "api": "hello", "input": {"parameters": {"name": "Bo"}}, "attempts": []})]
-        done = await doc_commands.type_in(greeter, PULL.text, RUN_ID="r1", **api.environment)
-    assert done.out == ".parameters/api/hello/r1.json\n"
+async def test_parameters_of_a_run_are_pulled(greeter: Path, tmp_path: Path, make_api: MakeApi) -> None:
+    store = FolderStore(tmp_path / "artifacts")
+    (tmp_path / "deployed").mkdir()
+    write_skeleton(tmp_path / "deployed", "greeter")
+    await deploy(tmp_path / "deployed" / "greeter", store)
+    api = await make_api(store=store)
+    body = {"api": "hello", "parameters": {"name": "Bo"}}
+    run_id = (await api.ask("run/start", "greeter", method="POST", status=201, json=body))["runId"]
+    async with api.served() as url:
+        done = await doc_commands.type_in(greeter, PULL.text, RUN_ID=run_id, **Commands(api, url).environment)
+    assert done.out == f".parameters/api/hello/{run_id}.json\n"
     again = done.err.removeprefix("Start it here: ")
     assert json.loads((await doc_commands.type_in(greeter, again)).out) == {"greeting": "Hello, Bo!"}

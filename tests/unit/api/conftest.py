@@ -1,53 +1,18 @@
 """Fixtures of the api: its application in this process, and the same on a port."""
 
-from collections.abc import AsyncGenerator, Mapping
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from callboard.storage.folder import FolderStore
-from tests.support.api_in_process import KEY, Api, MakeApi, api_settings, deploy_project
+from tests.support.api_fixtures import api as api
+from tests.support.api_fixtures import artifacts as artifacts
+from tests.support.api_fixtures import deployed as deployed
+from tests.support.api_fixtures import make_api as make_api
+from tests.support.api_fixtures import make_project_api as make_project_api
+from tests.support.api_in_process import KEY, Api
 from tests.support.constants import WORKSPACE
-from tests.support.deployed_projects import artifacts as artifacts
-from tests.support.deployed_projects import deployed as deployed
-from tests.support.in_memory_temporal import MemoryRuns
-
-
-@pytest.fixture
-async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
-    """Makes an application with other settings; with `runs`, one that shares an engine."""
-    opened: list[Any] = []
-
-    async def make(runs: MemoryRuns | None = None, store: Any = deployed, **fields: Any) -> Api:
-        api = await Api.open(api_settings(**fields), store, runs or MemoryRuns())
-        lifespan = api.app.router.lifespan_context(api.app)
-        await lifespan.__aenter__()
-        opened.append((api.client, lifespan))
-        return api
-
-    yield make
-    for client, lifespan in opened:
-        await client.aclose()
-        await lifespan.__aexit__(None, None, None)
-
-
-@pytest.fixture
-def make_project_api(tmp_path: Path, make_api: MakeApi) -> MakeApi:
-    """Deploys a project with these settings to a store of its own, and makes an application over it."""
-
-    async def make(settings: Mapping[str, Any], project: str = "shop", **fields: Any) -> Api:
-        store = FolderStore(tmp_path / "artifacts")
-        await deploy_project(tmp_path / project, store, **settings)
-        return await make_api(store=store, **fields)
-
-    return make
-
-
-@pytest.fixture
-async def api(make_api: MakeApi) -> Api:
-    return await make_api()
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """Which API a command calls, with which key, for which project; and what it says if that does not work."""
 
+from __future__ import annotations
+
+import asyncio
 import io
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,50 +18,58 @@ from httpcore._synchronization import ThreadLock  # there is no other place wher
 
 from callboard.cli.api_client import ApiClient
 from callboard.dev.data_folder import connection_file, lock_data_folder
+from callboard.schemas.errors import Unavailable
+from tests.support.api_in_process import KEY, Api
+from tests.support.commands import NOWHERE, Commands, callboard, error_of
 from tests.support.constants import WORKSPACE
-from tests.support.fake_api import KEY, FakeApi, callboard, callboard_process, error_of
+from tests.support.processes import callboard_process
+from tests.unit.cli.conftest import Answer
 
-PROJECTS = {"projects": []}
+LIST = ("projects", "list", "--json")
 
 
 @contextmanager
-def dev_stack(folder: Path, url: str) -> Generator[None]:
+def dev_stack(folder: Path, url: str, key: str) -> Generator[None]:
     """What a running `callboard dev` holds in its data folder."""
-    connection: dict[str, str | int] = {"url": url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}
+    connection: dict[str, str | int] = {"url": url, "apiKey": key, "workspaceId": WORKSPACE}
     with lock_data_folder(folder), connection_file(folder, connection):
         yield
 
 
-def test_it_is_that_of_the_environment(api: FakeApi, tmp_path: Path):
-    done = callboard_process("projects", "list", "--json", cwd=tmp_path, **api.environment)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
-    (asked,) = api.asked
-    assert (asked.method, asked.path, asked.key) == ("GET", "projects", KEY)
-    api.answers = [(200, PROJECTS)]
-    options = ["--url", api.url, "--key", "another"]
-    beaten = api.callboard("projects", "list", *options, CALLBOARD_URL="http://127.0.0.1:9")
-    assert (beaten.exit_code, api.asked[-1].key) == (0, "another"), "an option beats the environment"
+def seen(said: str) -> list[str]:
+    """The projects that a list names."""
+    return [project["name"] for project in json.loads(said)["projects"]]
 
 
-def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path):
-    api.answers = [(200, PROJECTS)]
-    # A proxy of the environment is not asked for an address on this host.
-    elsewhere = {"http_proxy": "http://127.0.0.1:9", "HOME": str(tmp_path)}
-    with dev_stack(tmp_path, api.url):
-        assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), **elsewhere).exit_code == 0
-        assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), CALLBOARD_API_KEY=KEY).exit_code == 0
+async def test_it_is_that_of_the_environment_unless_an_option_says_otherwise(api: Api, cli: Commands, tmp_path: Path):
+    done = await asyncio.to_thread(callboard_process, *LIST, cwd=tmp_path, **cli.environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"shop", "members"} <= set(seen(done.stdout))
+    key = await api.make_key("runs:read", projects=["shop"])
+    options = ("--url", cli.url, "--key", key)
+    assert seen(await cli.said(*LIST, *options, CALLBOARD_URL=NOWHERE["CALLBOARD_URL"])) == ["shop"]
+
+
+async def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: Api, cli: Commands, tmp_path: Path):
+    async def said(*options: object, **environment: str) -> list[str]:
+        done = await asyncio.to_thread(callboard, *LIST, *options, **environment)
+        assert done.exit_code == 0, done.output
+        return seen(done.stdout)
+
+    key, data = await api.make_key("runs:read", projects=["shop"]), {"CALLBOARD_DATA_DIR": str(tmp_path)}
+    with dev_stack(tmp_path, cli.url, key):
+        # A proxy of the environment is not asked for an address on this host.
+        assert await said(http_proxy="http://127.0.0.1:9", HOME=str(tmp_path), **data) == ["shop"]
+        assert len(await said(CALLBOARD_API_KEY=KEY, **data)) > 1
         # A data folder that is named beats address and key of the environment.
-        other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
-        assert callboard("projects", "list", "--data", tmp_path, **other).exit_code == 0
-    assert [asked.key for asked in api.asked] == ["key-of-dev", KEY, "key-of-dev"]
+        assert await said("--data", tmp_path, **NOWHERE) == ["shop"]
 
 
 @pytest.mark.parametrize("key", [None, f"{KEY}\r", f" {KEY}", f"{KEY}é", f"{KEY}\x00"])
-def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str | None):
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(key: str | None):
     options = [] if key is None else ["--key", key]
-    code, sentence = error_of(callboard("projects", "list", "--url", api.url, *options))
+    code, sentence = error_of(callboard("projects", "list", "--url", NOWHERE["CALLBOARD_URL"], *options))
     assert (code, "CALLBOARD_API_KEY" in sentence, KEY in sentence) == (1, True, False)
-    assert api.asked == []
 
 
 def test_where_there_is_no_api_it_says_so_with_how_to_name_one(tmp_path: Path, free_port: int):
@@ -68,51 +80,73 @@ def test_where_there_is_no_api_it_says_so_with_how_to_name_one(tmp_path: Path, f
     assert (code, f"The API at {url} cannot be reached" in sentence) == (5, True)
 
 
-def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path):
-    (tmp_path / "lock").touch()  # as the stack has left it, with its connection file
-    (tmp_path / "dev.json").write_text(json.dumps({"url": api.url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}))
-    code, sentence = error_of(callboard("projects", "list", "--data", tmp_path))
+async def test_a_stack_that_was_killed_is_not_called(cli: Commands, tmp_path: Path):
+    with dev_stack(tmp_path, cli.url, KEY):
+        left = (tmp_path / "dev.json").read_bytes()
+    (tmp_path / "dev.json").write_bytes(left)
+    code, sentence = await cli.error("projects", "list", "--data", tmp_path)
     assert code == 5
     assert f"No `callboard dev` is running on {tmp_path}." in sentence
-    assert api.asked == []
+
+
+async def test_what_the_api_refuses_is_told_in_its_own_sentence(api: Api, cli: Commands):
+    start, body = ("runs", "start", "-p", "shop"), json.dumps({"api": "list", "parameters": {}})
+    once = ("--idempotency-key", "once")
+    await cli.said(*start, body, *once)
+    reader = await api.make_key("runs:read")
+    other, large = (json.dumps({"api": "list", "parameters": {"text": size * "x"}}) for size in (1, 2 * 1024**2))
+    for words, key, code, said in (
+        ((*start, '{"api": "list"}'), KEY, 2, "parameters: expected a value"),
+        ((*start, body), "another-key-that-nobody-made", 1, "key"),
+        ((*start, body), reader, 1, "the scope runs:start"),
+        (("runs", "get", "gone", "-p", "shop"), KEY, 4, "There is no such Run."),
+        ((*start, other, *once), KEY, 1, "This Idempotency-Key was used before with another body."),
+        ((*start, large), KEY, 2, "The body has more than "),
+    ):
+        told = await cli.error(*words, CALLBOARD_API_KEY=key)
+        assert (told[0], said in told[1]) == (code, True), told
+    api.runs.failure = Unavailable("Temporal cannot be reached.")
+    assert await cli.error(*start, body) == (5, "Temporal cannot be reached.")
+    api.runs.failure = RuntimeError("a secret")
+    code, said = await cli.error(*start, body)
+    assert (code, "a secret" in said) == (1, False)
+
+
+async def test_all_that_is_wrong_with_a_request_is_told(cli: Commands):
+    code, said = await cli.error("runs", "start", '{"api": "list", "x": 1}', "-p", "shop")
+    assert code == 2
+    assert said.startswith("parameters: expected a value: this field is required. x: expected one of the fields api, ")
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(400, 2), (401, 1), (403, 1), (404, 4), (409, 1), (413, 2), (500, 1), (501, 1), (503, 5)]
+    ("status", "given"), [(502, b"<html>"), (502, b"[]"), (502, b"{}"), (404, b""), (302, b""), (200, b"<html>")]
 )
-def test_what_the_api_refuses_is_told_in_its_own_sentence(api: FakeApi, status: int, code: int):
-    api.answers = [(status, {"code": "some", "message": "A sentence.", "more": 1})]
-    assert api.error("projects", "list") == (code, "A sentence.")
-
-
-@pytest.mark.parametrize(
-    ("status", "answer"), [(502, b"<html>"), (502, b"[]"), (502, b"{}"), (404, b""), (302, b""), (200, b"<html>")]
-)
-def test_what_is_no_api_of_callboard_is_told(api: FakeApi, status: int, answer: bytes):
-    api.answers = [(status, answer)]
-    code, sentence = api.error("projects", "list")
+def test_what_is_no_api_of_callboard_is_told(answer: Answer, status: int, given: bytes):
+    answer((status, given))
+    code, sentence = error_of(callboard("projects", "list", **NOWHERE))
     assert (code, f"answered {status}" in sentence) == (5, True)
 
 
-def test_the_project_is_the_one_whose_folder_one_stands_in(
-    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_project_is_the_one_whose_folder_one_stands_in(
+    cli: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    api.answers = [(200, {"runs": [], "nextCursor": None})]
-    (tmp_path / "folder" / "api").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "folder" / "api")
-    code, sentence = api.error("runs", "list")
+    async def said() -> str:
+        return json.loads(await cli.said("projects", "get", "--json"))["name"]
+
+    (tmp_path / "shop" / "api").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shop" / "api")
+    code, sentence = await cli.error("runs", "list")
     assert (code, "-p" in sentence) == (2, True)
-    (tmp_path / "folder" / "Intuned.yaml").write_text("projectName: named")
-    assert api.callboard("runs", "list").exit_code == 0
-    (tmp_path / "folder" / "Intuned.yaml").write_text("{}")
-    assert api.callboard("runs", "list").exit_code == 0
-    assert api.callboard("runs", "list", "-p", "an other").exit_code == 0
-    places = [asked.path.split("/")[1] for asked in api.asked]
-    assert places == ["named", "folder", "an%20other"]
+    (tmp_path / "shop" / "Intuned.yaml").write_text("projectName: members")
+    assert await said() == "members"
+    (tmp_path / "shop" / "Intuned.yaml").write_text("{}")
+    assert await said() == "shop"
+    code, sentence = await cli.error("runs", "list", "-p", "an other")
+    assert (code, "'an other'" in sentence) == (4, True)
 
 
 @pytest.mark.timeout(60)
-def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_ends_a_request_wherever_it_comes(monkeypatch: pytest.MonkeyPatch):
     """Between a lock of the library below and its release: to close its client would wait for that lock for ever."""
     acquire, fired = ThreadLock.__enter__, threading.Event()
 
@@ -124,20 +158,13 @@ def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pyte
         return entered
 
     monkeypatch.setattr(ThreadLock, "__enter__", acquired_as_it_comes)
-    there = ApiClient(api.url, WORKSPACE, KEY, on_this_host=True)
-    with pytest.raises(KeyboardInterrupt):
-        there.request("GET", "projects")
-    fired.clear()
-    with pytest.raises(KeyboardInterrupt), there.stream_lines("projects") as lines:
-        list(lines)
-    fired.clear()
-    with pytest.raises(KeyboardInterrupt):
-        there.download("projects", io.BytesIO())
-
-
-def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi):
-    errors = [{"path": "parameters", "expected": "a value"}, {"path": "x", "expected": "no such field"}]
-    message = "parameters: expected a value. And 1 more, see details.errors."
-    api.answers = [(400, {"message": message, "details": {**errors[0], "errors": errors}})]
-    done = api.callboard("projects", "list")
-    assert error_of(done) == (2, "parameters: expected a value. x: expected no such field.")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = ApiClient(f"http://127.0.0.1:{silent.getsockname()[1]}", WORKSPACE, KEY, on_this_host=True)
+        with pytest.raises(KeyboardInterrupt):
+            there.request("GET", "projects")
+        fired.clear()
+        with pytest.raises(KeyboardInterrupt), there.stream_lines("projects") as lines:
+            list(lines)
+        fired.clear()
+        with pytest.raises(KeyboardInterrupt):
+            there.download("projects", io.BytesIO())

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.fake_api import callboard_process as callboard
+from tests.support.processes import callboard_process as callboard
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """`callboard deploy`: to an API or to the store, and what it says of a deploy that an API has made."""
 
+from __future__ import annotations
+
+import asyncio
 import io
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -10,92 +14,115 @@ import pytest
 
 from callboard.cli import polling
 from callboard.cli.deploy import find_commit
-from tests.support.fake_api import KEY, FakeApi, callboard, error_of
+from callboard.projects.deploy import deploy
+from callboard.schemas.workflow.deploy import DeployStatus, DeployView, PublishedVersion
+from callboard.schemas.workflow.resources import AppliedResources, ResourceChanges
+from callboard.storage import object_keys
+from callboard.temporal.deploys import Application
+from tests.support.api_in_process import KEY, Api, MakeApi
+from tests.support.commands import NOWHERE, Commands, callboard, error_of
 from tests.support.files import write_files
-
-VERSION = "0123456789abcdef"
-UPLOADED, STARTED = (200, {"id": "upload-1"}), (200, {"id": "deploy-1", "status": "pending"})
-
-
-def result(status: str = "completed", **fields: Any) -> tuple[int, dict[str, Any]]:
-    ended = {"message": "…", "version": VERSION, "apis": ["list"], "warnings": [], "resources": None}
-    return 200, {"status": status, **ended, **fields}
+from tests.support.in_memory_temporal import BEGAN
+from tests.support.polling import until
+from tests.unit.cli.conftest import Answer
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "_POLL_SECONDS", 0.0)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+async def api(make_project_api: MakeApi, tmp_path: Path) -> Api:
+    """One with uploads of its own."""
+    return await make_project_api({}, data_dir=tmp_path / "data")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     files = {"Intuned.json": "{}", "api/list.py": "", ".gitignore": "api/left.py", "api/left.py": "", ".env": "A=1"}
-    return write_files(tmp_path / "shop", files)
+    return write_files(tmp_path / "new", files)
 
 
-def test_a_folder_is_packed_sent_deployed_and_waited_for(api: FakeApi, folder: Path):
-    changes = {"created": ["nightly"], "updated": [], "removed": ["weekly"], "refused": ["a.job.json: it is taken."]}
-    resources = {"status": "completed", "jobs": changes, "authSessions": {**changes, "created": [], "refused": []}}
-    later = result(resources={"status": "pending", "jobs": None, "authSessions": None})
-    api.answers = [
-        *(UPLOADED, STARTED, result("pending", version=None, apis=[])),
-        *(later, result(warnings=["api/list.py: it is empty"], resources=resources)),
-    ]
-    done = api.callboard("deploy", str(folder), "-m", "Read prices", "--no-promote")
+async def end_deploy(api: Api, status: DeployStatus = DeployStatus.COMPLETED, **fields: Any) -> None:
+    """End the deploy that a command waits for, as a worker does."""
+    await until(lambda: api.deploys.started)
+    api.deploys.view = DeployView(project="new", status=status, **fields)
+
+
+async def test_a_folder_is_packed_sent_deployed_and_waited_for(api: Api, cli: Commands, folder: Path, tmp_path: Path):
+    async def work() -> None:
+        (asked,) = await until(lambda: api.deploys.started)
+        bundle = await api.store.get(object_keys.upload_bundle("new", asked.upload))
+        with tarfile.open(fileobj=io.BytesIO(bundle or b"")) as packed:
+            assert packed.getnames() == [".gitignore", "Intuned.json", "api/list.py"]
+            packed.extractall(tmp_path / "sent/new", filter="data")
+        version = (await deploy(tmp_path / "sent/new", api.store, promote=False)).version
+        published = PublishedVersion(version=version, deployed_at=BEGAN, has_resources=True)
+        api.deploys.application = Application(DeployStatus.PENDING)
+        await end_deploy(api, published=published, promote=False)
+        changes = ResourceChanges(created=("nightly",), removed=("weekly",), refused=("a.job.json: it is taken.",))
+        applied = AppliedResources(jobs=changes, auth_sessions=ResourceChanges(removed=("weekly",)))
+        api.deploys.application = Application(DeployStatus.COMPLETED, applied)
+
+    done, _ = await asyncio.gather(cli("deploy", folder, "-m", "Read prices", "--no-promote"), work())
     assert done.exit_code == 0, done.output
+    (asked,) = api.deploys.started
+    assert (asked.project, asked.message, asked.promote) == ("new", "Read prices", False)
+    assert asked.by == "operator"
+    view = api.deploys.view
+    assert view is not None
+    assert view.published is not None
     assert done.stdout.splitlines() == [
-        f"Stored shop, version {VERSION}, at {api.url}",
+        f"Stored new, version {view.published.version}, at {cli.url}",
         "APIs: list",
         "Jobs created: nightly",
         "Jobs removed: weekly",
         "AuthSessions removed: weekly",
     ]
-    assert done.stderr.splitlines() == [
+    *of_files, of_version = done.stderr.splitlines()
+    assert of_files == [
         "warning: a.job.json: it is taken.",
         "warning: api/left.py: left out, as a .gitignore names it",
-        "warning: api/list.py: it is empty",
     ]
-    put, post, *asked = api.asked
-    assert (put.method, put.path, put.key, put.headers["content-type"]) == (
-        *("PUT", "projects/shop", KEY),
-        "application/gzip",
-    )
-    with tarfile.open(fileobj=io.BytesIO(put.body)) as packed:
-        assert packed.getnames() == [".gitignore", "Intuned.json", "api/list.py"]
-    assert (post.path, post.body["id"]) == ("projects/shop/deploy", "upload-1")
-    assert (post.body["message"], post.body["promote"]) == ("Read prices", False)
-    assert {each.path for each in asked} == {"projects/shop/deploy/result?id=deploy-1"}
+    assert of_version.startswith("warning: api/list.py: ")
 
 
-def test_a_deploy_that_fails_ends_with_1_and_its_reason(api: FakeApi, folder: Path):
-    api.answers = [UPLOADED, STARTED, result("failed", reason="requirements.txt: there is no package nope")]
-    assert api.error("deploy", folder) == (1, "requirements.txt: there is no package nope")
+async def test_a_deploy_that_fails_ends_with_1_and_its_reason(api: Api, cli: Commands, folder: Path):
+    reason = "requirements.txt: there is no package nope"
+    done, _ = await asyncio.gather(cli("deploy", folder), end_deploy(api, DeployStatus.FAILED, reason=reason))
+    assert error_of(done) == (1, reason)
 
 
-@pytest.mark.parametrize(("status", "code"), [(400, 1), (413, 1), (403, 1), (503, 5)])
-def test_what_the_api_refuses_is_told(api: FakeApi, folder: Path, status: int, code: int):
-    api.answers = [(status, {"message": "'out': expected a file.", "code": "x"})]
-    assert api.error("deploy", folder) == (code, "'out': expected a file.")
+async def test_what_the_api_refuses_is_told(make_project_api: MakeApi, tmp_path: Path, folder: Path):
+    api = await make_project_api({}, data_dir=tmp_path / "data", upload_limit=1024**2)
+    async with api.served() as url:
+        cli = Commands(api, url)
+        reader = await api.make_key("runs:read")
+        assert (await cli.error("deploy", folder, CALLBOARD_API_KEY=reader))[0] == 1
+        other = await api.make_key("deploy", projects=["shop"])
+        code, said = await cli.error("deploy", folder, CALLBOARD_API_KEY=other)
+        assert (code, said.endswith(" A key for some projects deploys only these.")) == (4, True)
+        (folder / "api/list.py").write_bytes(os.urandom(2 * 1024**2))
+        code, said = await cli.error("deploy", folder)
+        assert (code, "1048576 bytes" in said) == (1, True)
 
 
-def test_whose_key_does_not_see_the_project_is_told_why_it_may_be_so(api: FakeApi, folder: Path):
-    api.answers = [(404, {"message": "There is no project 'shop' deployed here.", "code": "not-found"})]
-    told = "There is no project 'shop' deployed here. A key for some projects deploys only these."
-    assert api.error("deploy", folder) == (4, told)
+def test_what_is_wrong_with_the_project_is_no_error_of_the_command_line(answer: Answer, folder: Path):
+    answer((400, {"message": "'out': expected a file.", "code": "x"}))
+    assert error_of(callboard("deploy", folder, **NOWHERE)) == (1, "'out': expected a file.")
 
 
-def test_a_folder_that_is_no_project_is_not_sent(api: FakeApi, tmp_path: Path):
-    assert "this is not a project" in api.error("deploy", tmp_path)[1]
-    assert api.asked == []
+def test_a_folder_that_is_no_project_is_not_sent(tmp_path: Path):
+    assert "this is not a project" in error_of(callboard("deploy", tmp_path, **NOWHERE))[1]
 
 
-def test_options_decide_between_an_api_and_the_store(api: FakeApi, folder: Path, tmp_path: Path):
-    done = api.callboard("deploy", str(folder), "--artifacts", str(tmp_path / "store"))
+def test_options_decide_between_an_api_and_the_store(folder: Path, tmp_path: Path):
+    done = callboard("deploy", folder, "--artifacts", tmp_path / "store", **NOWHERE)
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "store/projects/shop").is_dir()
-    for options in (["--artifacts", "x", "--url", api.url], ["--data", str(tmp_path), "--key", KEY]):
-        assert api.callboard("deploy", str(folder), *options).exit_code == 2
-    assert api.asked == []
+    assert (tmp_path / "store/projects/new").is_dir()
+    for options in (["--artifacts", "x", "--url", "http://127.0.0.1:9"], ["--data", tmp_path, "--key", KEY]):
+        assert callboard("deploy", folder, *options, **NOWHERE).exit_code == 2
 
 
 def test_where_to_has_to_be_said(folder: Path, tmp_path: Path):
@@ -107,7 +134,7 @@ def test_where_to_has_to_be_said(folder: Path, tmp_path: Path):
     assert not home.exists()
     done = callboard("deploy", folder, CALLBOARD_DATA_DIR=str(tmp_path / "data"))
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "data/artifacts/projects/shop").is_dir()
+    assert (tmp_path / "data/artifacts/projects/new").is_dir()
 
 
 def test_a_repository_cannot_have_programs_executed_by_a_deploy(tmp_path: Path):

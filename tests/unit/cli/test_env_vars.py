@@ -1,58 +1,51 @@
 """`callboard env-vars`: where it goes, and that no value is an argument."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.support.fake_api import FakeApi
-
-VARIABLE = {
-    "name": "SHOP_KEY",
-    "secret": True,
-    "scopes": ["PUBLISHED"],
-    "value": None,
-    "updatedAt": "2026-11-24T10:00:00Z",
-    "updatedBy": "operator-3fa94c21",
-}
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.commands import NOWHERE, Commands, callboard, error_of
 
 
-@pytest.mark.parametrize(
-    ("options", "place"),
-    [(["-p", "shop"], "projects/shop/env-vars"), (["--workspace"], "env-vars")],
-)
-def test_variables_of_project_and_workspace_are_set_listed_and_deleted(api: FakeApi, options: list[str], place: str):
-    api.answers = [(200, VARIABLE)]
-    done = api.callboard("env-vars", "set", "SHOP_KEY", "--secret", *options, text="two\nlines\n")
+@pytest.fixture
+async def api(make_project_api: MakeApi) -> Api:
+    """One with variables of its own."""
+    return await make_project_api({})
+
+
+@pytest.mark.parametrize("place", [("-p", "shop"), ("--workspace",)])
+async def test_variables_of_project_and_workspace_are_set_listed_and_deleted(cli: Commands, place: tuple[str, ...]):
+    done = await cli("env-vars", "set", "SHOP_KEY", "--secret", *place, text="two\nlines\n")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "SHOP_KEY is set for PUBLISHED.\n")
-    api.answers = [(200, {"envVars": [VARIABLE]})]
-    listed = api.callboard("env-vars", "list", *options)
-    assert listed.stdout.splitlines()[1].split() == [
-        *("SHOP_KEY", "PUBLISHED", "2026-11-24T10:00:00Z", "operator-3fa94c21", "***")
-    ]
-    api.answers = [(204, b"")]
-    assert api.callboard("env-vars", "delete", "SHOP_KEY", *options).exit_code == 0
-    assert [(asked.method, asked.path, asked.body) for asked in api.asked] == [
-        ("PUT", f"{place}/SHOP_KEY", {"value": "two\nlines", "secret": True}),
-        ("GET", place, None),
-        ("DELETE", f"{place}/SHOP_KEY", None),
-    ]
+    name, scopes, _, by, value = (await cli.said("env-vars", "list", *place)).splitlines()[1].split()
+    assert (name, scopes, by.partition("-")[0], value) == ("SHOP_KEY", "PUBLISHED", "operator", "***")
+    other = ("--workspace",) if place[0] == "-p" else ("-p", "shop")
+    assert len((await cli.said("env-vars", "list", *other)).splitlines()) == 1
+    await cli.said("env-vars", "delete", "SHOP_KEY", *place)
+    assert len((await cli.said("env-vars", "list", *place)).splitlines()) == 1
 
 
-def test_outside_of_a_project_both_ways_to_say_where_are_named(
-    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_outside_of_a_project_both_ways_to_say_where_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    code, said = api.error("env-vars", "list")
+    code, said = error_of(callboard("env-vars", "list", **NOWHERE))
     assert code == 2
     assert "-p NAME" in said
     assert "--workspace" in said
 
 
-def test_scopes_are_sent_and_a_value_as_an_argument_is_refused(api: FakeApi):
-    api.answers = [(200, VARIABLE)]
+async def test_scopes_are_sent_with_what_comes_without_its_line_end(cli: Commands):
     scopes = ["--scope", "authoring", "--scope", "PUBLISHED"]
-    assert api.callboard("env-vars", "set", "A", *scopes, "-p", "shop", text="1\r\n").exit_code == 0
-    assert api.asked[0].body == {"value": "1", "secret": False, "scopes": ["AUTHORING", "PUBLISHED"]}
-    assert api.callboard("env-vars", "set", "A", "value", "-p", "shop").exit_code == 2
-    assert api.error("env-vars", "list", "--workspace", "-p", "shop")[0] == 2
-    assert len(api.asked) == 1
+    await cli.said("env-vars", "set", "A", *scopes, "-p", "shop", text="1\r\n")
+    await cli.said("env-vars", "set", "B", "-p", "shop", text="two\nlines\n")
+    listed = json.loads(await cli.said("env-vars", "list", "-p", "shop", "--json"))["envVars"]
+    assert [(each["name"], each["value"], set(each["scopes"])) for each in listed] == [
+        ("A", "1", {"AUTHORING", "PUBLISHED"}),
+        ("B", "two\nlines", {"PUBLISHED"}),
+    ]
+
+
+def test_a_value_as_an_argument_is_refused():
+    assert callboard("env-vars", "set", "A", "value", "-p", "shop", **NOWHERE).exit_code == 2
+    assert error_of(callboard("env-vars", "list", "--workspace", "-p", "shop", **NOWHERE))[0] == 2

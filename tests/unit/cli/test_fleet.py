@@ -19,8 +19,8 @@ from callboard.schemas.workflow.fleet import FleetState
 from callboard.settings import Settings
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, Api, api_settings, deploy_project
+from tests.support.commands import Commands
 from tests.support.constants import WORKSPACE
-from tests.support.fake_api import callboard
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import MemoryRuns
 
@@ -44,8 +44,7 @@ async def api_with(folder: Path, state: FleetState | None, **machines: int) -> A
 
 async def shown_fleet(api: Api, *options: str, key: str = KEY) -> Result:
     async with api.served() as url:
-        environment = {"CALLBOARD_URL": url, "CALLBOARD_API_KEY": key, "CALLBOARD_WORKSPACE_ID": WORKSPACE}
-        return await asyncio.to_thread(callboard, "fleet", *options, **environment)
+        return await Commands(api, url)("fleet", *options, CALLBOARD_API_KEY=key)
 
 
 Check = Callable[..., Awaitable[list[Finding]]]

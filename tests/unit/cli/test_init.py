@@ -9,7 +9,7 @@ from uuid import UUID
 from dotenv import dotenv_values
 
 from callboard.settings import Settings, installed_version
-from tests.support.fake_api import callboard_process
+from tests.support.processes import callboard_process
 from tests.support.repository import REPOSITORY
 
 ASKED = set(re.findall(r"(?<!\$)\$\{(\w+):\?", (REPOSITORY / "docker-compose.yml").read_text()))

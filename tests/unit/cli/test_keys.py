@@ -1,88 +1,62 @@
-"""`callboard keys`: what it sends, and that a new key is printed alone."""
+"""`callboard keys`: what a new key allows, and that it is printed alone."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tests.support.fake_api import FakeApi
-
-MADE: dict[str, Any] = {
-    "id": "4kTz0cQw9LmB",
-    "prefix": "cb_4kTz0cQw9LmB",
-    "name": "import",
-    "scopes": ["runs:start", "runs:read"],
-    "projects": ["shop"],
-    "createdAt": "2026-11-24T10:00:00Z",
-    "createdBy": {"id": "operator-3fa94c21", "name": "operator"},
-    "expiresAt": None,
-    "lastUsedAt": None,
-}
-KEY = "cb_4kTz0cQw9LmB_" + 43 * "x"
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.commands import NOWHERE, Commands, callboard
 
 
-def test_a_new_key_is_the_only_output(api: FakeApi):
-    api.answers = [(201, {**MADE, "key": KEY})]
+@pytest.fixture
+async def api(make_project_api: MakeApi) -> Api:
+    """One with keys of its own."""
+    return await make_project_api({})
+
+
+async def test_a_new_key_is_the_only_output(cli: Commands):
     options = ("--scope", "runs:start", "--scope", "runs:read", "--project", "shop", "-p", "members")
-    done = api.callboard("keys", "create", "import", *options, "--expires", "2027-01-31T00:00:00Z")
-    assert (done.exit_code, done.stdout) == (0, f"{KEY}\n")
-    assert "4kTz0cQw9LmB" in done.stderr
-    (asked,) = api.asked
-    assert (asked.method, asked.path) == ("POST", "keys")
-    assert asked.body == {
-        "name": "import",
-        "scopes": ["runs:start", "runs:read"],
-        "projects": ["shop", "members"],
-        "expiresAt": "2027-01-31T00:00:00Z",
-    }
+    done = await cli("keys", "create", "import", *options, "--expires", "2099-01-31T00:00:00Z")
+    (key,) = done.stdout.splitlines()
+    (made,) = json.loads(await cli.said("keys", "list", "--json"))["keys"]
+    assert key.startswith(f"{made['prefix']}_")
+    assert f"Made key {made['id']}." in done.stderr
+    assert (made["name"], set(made["scopes"])) == ("import", {"runs:start", "runs:read"})
+    assert (set(made["projects"]), made["expiresAt"]) == ({"shop", "members"}, "2099-01-31T00:00:00Z")
+    _, line = (await cli.said("keys", "list")).splitlines()
+    assert line.split("  ")[0] == made["id"]
+    for words in ("import", "members, shop", "2099-01-31T00:00:00Z", "never", "operator", "runs:start, runs:read"):
+        assert words in line
 
 
-@pytest.mark.parametrize(
-    ("given", "ends_in"), [("30d", timedelta(days=30)), ("12h", timedelta(hours=12)), (None, None)]
-)
-def test_an_end_may_be_a_duration(api: FakeApi, given: str | None, ends_in: timedelta | None):
-    api.answers = [(201, {**MADE, "key": KEY})]
-    options = () if given is None else ("--expires", given)
-    done = api.callboard("keys", "create", "import", "--scope", "jobs", "--json", *options)
-    assert json.loads(done.stdout) == {**MADE, "key": KEY}
-    body = api.asked[0].body
-    assert body.keys() == {"name", "scopes", "expiresAt"} - ({"expiresAt"} if given is None else set())
-    if ends_in is not None:
-        assert abs(datetime.fromisoformat(body["expiresAt"]) - datetime.now(UTC) - ends_in) < timedelta(minutes=1)
+@pytest.mark.parametrize("given", [timedelta(days=30), timedelta(hours=12), None])
+async def test_an_end_may_be_a_duration(cli: Commands, given: timedelta | None):
+    text = None if given is None else f"{given.days}d" if given.days else f"{given.seconds // 3600}h"
+    options = () if text is None else ("--expires", text)
+    made = json.loads(await cli.said("keys", "create", "import", "--scope", "jobs", "--json", *options))
+    assert made["key"].startswith(made["prefix"])
+    if given is None:
+        assert (made["expiresAt"], made["projects"]) == (None, None)
+        assert "  all  " in (await cli.said("keys", "list")).splitlines()[1]
+    else:
+        assert abs(datetime.fromisoformat(made["expiresAt"]) - datetime.now(UTC) - given) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("given", ["yesterday", "2027-01-31", "2027-01-31T00:00:00"])
-def test_an_end_that_is_neither_a_duration_nor_a_time_is_refused(api: FakeApi, given: str):
-    done = api.callboard("keys", "create", "import", "--scope", "jobs", "--expires", given)
+def test_an_end_that_is_neither_a_duration_nor_a_time_is_refused(given: str):
+    done = callboard("keys", "create", "import", "--scope", "jobs", "--expires", given, **NOWHERE)
     assert done.exit_code == 2
     assert "30d" in done.stderr
-    assert api.asked == []
 
 
-def test_keys_are_listed_with_what_they_allow(api: FakeApi):
-    everything = {**MADE, "id": "000000000000", "projects": None, "expiresAt": "2027-01-31T00:00:00Z"}
-    api.answers = [(200, {"keys": [MADE, everything]})]
-    lines = api.callboard("keys", "list").stdout.splitlines()
-    assert lines[1].split("  ")[0] == "4kTz0cQw9LmB"
-    assert [word in lines[1] for word in ("import", "shop", "never", "operator", "runs:start, runs:read")] == [True] * 5
-    assert "all" in lines[2]
-    assert "2027-01-31T00:00:00Z" in lines[2]
-    assert json.loads(api.callboard("keys", "list", "--json").stdout) == {"keys": [MADE, everything]}
-
-
-def test_a_key_is_revoked_once_that_is_confirmed(api: FakeApi):
-    api.answers = [(204, b"")]
-    assert api.callboard("keys", "revoke", "4kTz0cQw9LmB", text="n\n").exit_code == 1
-    assert api.asked == []
-    done = api.callboard("keys", "revoke", "a/../b", "-y")
-    assert (done.exit_code, done.stdout) == (0, "Revoked key a/../b.\n")
-    assert (api.asked[0].method, api.asked[0].path) == ("DELETE", "keys/a%2F..%2Fb")
-
-
-def test_a_refusal_names_the_scope(api: FakeApi):
-    message = "This needs the scope keys, which your key does not have."
-    api.answers = [(403, {"code": "forbidden", "message": message, "details": {"scope": "keys"}})]
-    assert api.error("keys", "list") == (1, message)
+async def test_a_key_is_revoked_once_that_is_confirmed(api: Api, cli: Commands):
+    await api.make_key("jobs")
+    (made,) = json.loads(await cli.said("keys", "list", "--json"))["keys"]
+    assert (await cli("keys", "revoke", made["id"], text="n\n")).exit_code == 1
+    assert len((await cli.said("keys", "list")).splitlines()) == 2
+    assert await cli.said("keys", "revoke", made["id"], "-y") == f"Revoked key {made['id']}.\n"
+    assert len((await cli.said("keys", "list")).splitlines()) == 1
+    assert (await cli.error("keys", "revoke", f"a/../{made['id']}", "-y"))[0] == 4

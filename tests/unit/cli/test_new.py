@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_api import callboard_process
+from tests.support.commands import callboard, error_of
+from tests.support.processes import callboard_process
 
 
 @pytest.mark.parametrize(
@@ -22,18 +23,17 @@ def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path, options: list[st
 
 
 def test_it_overwrites_nothing(tmp_path: Path):
-    assert callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500").returncode == 0
+    assert callboard("new", "greeter", "--in", tmp_path).exit_code == 0
     changed = tmp_path / "greeter" / "Intuned.jsonc"
     changed.write_text("{}")
-    done = callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "greeter already exists and was left unchanged. Choose another name, or remove it.\n"
+    told = f"{tmp_path / 'greeter'} already exists and was left unchanged. Choose another name, or remove it."
+    assert error_of(callboard("new", "greeter", "--in", tmp_path)) == (1, told)
     assert changed.read_text() == "{}"
 
 
 @pytest.mark.parametrize("name", ["Greeter", "a b", "../up", "a/b", ".", "123e4567-e89b-12d3-a456-426614174000"])
 def test_a_name_that_no_project_can_have_is_a_usage_error_with_the_rule(tmp_path: Path, name: str):
-    done = callboard_process("new", name, cwd=tmp_path, COLUMNS="500")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = callboard("new", name, "--in", tmp_path)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert "is not a valid project name. Use lower-case letters and digits" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,53 +1,56 @@
-"""`callboard runs`: what it asks, and what it prints of the answers."""
+"""`callboard runs`: what it asks of an api, and what it prints of the answers."""
 
+from __future__ import annotations
+
+import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
-from callboard.cli import polling
-from tests.support.fake_api import FakeApi
+from callboard.cli import polling, runs
+from callboard.schemas.workflow.attempt import RecordedFile
+from callboard.schemas.workflow.auth_session import CreateInput
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.bulk import BulkFailure
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from callboard.storage import object_keys
+from callboard.temporal.listing import RunFilter, RunPage
+from callboard.temporal.runs import RunState
+from tests.support.api_in_process import Api
+from tests.support.attempt_artifacts import attempt_record, store_record
+from tests.support.commands import NOWHERE, Commands, callboard, error_of
+from tests.support.constants import WORKSPACE
+from tests.support.in_memory_temporal import line
+from tests.support.polling import until
+from tests.unit.cli.conftest import Answer
 
-STARTED = (201, {"runId": "r1", "status": "pending"})
-DONE = (200, {"runId": "r1", "status": "completed", "result": None})
-
-
-def summary(number: int, **fields: Any) -> dict[str, Any]:
-    return {
-        "runId": f"run-{number}",
-        "type": "api",
-        "status": "completed",
-        "api": "list",
-        "project": "shop",
-        "attemptCount": 1,
-        "createdAt": "2026-11-24T10:00:00.000000Z",
-        "startedAt": "2026-11-24T10:00:00.100000Z",
-        "endedAt": "2026-11-24T10:00:01.500000Z",
-        "error": None,
-        "reason": None,
-        "attempts": [],
-        **fields,
-    }
+HOSTILE = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r\nCall log: …"
+"""What a page or user code may say, to change what a terminal shows."""
 
 
-def query_of(path: str) -> dict[str, list[str]]:
-    return parse_qs(path.partition("?")[2])
+def completed(result: Any) -> RunOutcome:
+    text = json.dumps(result)
+    return RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=text, size=len(text)))
+
+
+def failed(code: ErrorCode, message: str) -> RunOutcome:
+    error = {"code": code, "category": "execution", "message": message, "retirable": False, "details": {}}
+    return RunOutcome(status=RunStatus.FAILED, error=RunError.model_validate(error))
 
 
 @pytest.mark.parametrize("form", ["json", "@file", "file", "stdin"])
-def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Path, form: str):
-    body = {"api": "list", "parameters": {"text": "é"}}
-    text = json.dumps(body, ensure_ascii=False)
+async def test_a_body_is_json_a_file_or_what_comes_on_stdin(cli: Commands, tmp_path: Path, form: str):
+    text = json.dumps({"api": "list", "parameters": {"text": "é"}}, ensure_ascii=False)
     (tmp_path / "body.json").write_text(text, encoding="utf-8")
     given = {"json": text, "@file": f"@{tmp_path}/body.json", "file": f"{tmp_path}/body.json", "stdin": "-"}[form]
-    api.answers = [STARTED]
-    done = api.callboard("runs", "start", given, "--idempotency-key", "once", "-p", "shop", text=text)
-    assert (done.exit_code, done.stdout) == (0, "r1\n")
-    assert (api.asked[0].path, api.asked[0].body) == ("projects/shop/run/start", body)
-    assert api.asked[0].headers["idempotency-key"] == "once"
+    words = ("runs", "start", given, "--idempotency-key", "once", "-p", "shop")
+    run_id = (await cli.said(*words, text=text)).removesuffix("\n")
+    assert json.loads(cli.api.input_of(run_id).parameters.text or "") == {"text": "é"}
+    assert await cli.said(*words, text=text) == f"{run_id}\n", "the key is sent"
 
 
 @pytest.mark.parametrize(
@@ -57,149 +60,144 @@ def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Pa
         (["{}", "--idempotency-key", "é"], "--idempotency-key"),
     ],
 )
-def test_what_is_no_body_and_no_key_is_told_and_not_shown(api: FakeApi, given: list[str], told: str):
-    code, sentence = api.error("runs", "start", *given, "-p", "shop")
+def test_what_is_no_body_and_no_key_is_told_and_not_shown(given: list[str], told: str):
+    code, sentence = error_of(callboard("runs", "start", *given, "-p", "shop", **NOWHERE))
     assert (code, sentence.startswith(told), "hunter2" in sentence) == (2, True, False)
-    assert api.asked == []
 
 
-@pytest.mark.parametrize("result", [None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m\x9b\u202e\u2066"]}])
-def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any):
-    api.answers = [(200, {"runId": "r1", "status": "completed", "result": result})]
-    done = api.callboard("runs", "result", "r1", "-p", "shop")
-    assert done.exit_code == 0
-    assert json.loads(done.stdout) == result
-    assert not set("\x1b\x9b\u202e\u2066") & set(done.stdout)
+async def test_a_result_is_printed_as_json_whatever_it_is(api: Api, cli: Commands):
+    for result in (None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m\x9b\u202e\u2066"]}):
+        run_id = await api.run()
+        api.runs.end(run_id, completed(result))
+        said = await cli.said("runs", "result", run_id, "-p", "shop")
+        assert json.loads(said) == result
+        assert not set("\x1b\x9b\u202e\u2066") & set(said)
 
 
-def test_tags_of_options_join_those_of_the_body(api: FakeApi):
-    api.answers = [(201, {"runId": "run-1", "status": "pending"})]
+async def test_tags_of_options_join_those_of_the_body(api: Api, cli: Commands):
     body = '{"api": "list", "parameters": {}, "tags": ["a"]}'
-    done = api.callboard("runs", "start", body, "--tag", "b", "--tag", "c", "-p", "shop")
-    assert done.exit_code == 0, done.output
-    assert api.asked[0].body["tags"] == ["a", "b", "c"]
+    run_id = await cli.said("runs", "start", body, "--tag", "b", "--tag", "c", "-p", "shop")
+    assert api.input_of(run_id.strip()).tags == ("a", "b", "c")
 
 
-def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi):
-    api.answers = [(200, {"runs": [], "nextCursor": None})]
+async def test_filters_are_those_of_the_api_in_whatever_spelling(api: Api, cli: Commands):
     filters = ["status=FAILED", "status = canceled", "api_name=a/b", "run_type=API", "authSession=Anna"]
-    found = ["error_code=script-timeout", "q=V1", "tag=a"]
-    times = ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
-    done = api.callboard(
-        "runs",
-        "list",
-        *(word for each in (*filters, *found, *times) for word in ("-f", each)),
-        "-p",
-        "shop",
-        "--tag",
-        "b",
+    filters += ["error_code=script-timeout", "q=V1", "tag=a"]
+    filters += ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
+    await cli.said("runs", "list", *(word for each in filters for word in ("-f", each)), "-p", "shop", "--tag", "b")
+    ((asked, limit, _),) = api.run_queries.asked
+    assert limit == 50
+    assert asked == RunFilter(
+        statuses=frozenset({RunStatus.FAILED, RunStatus.CANCELED}),
+        apis=frozenset({"a/b"}),
+        types=asked.types,
+        auth_sessions=frozenset({"Anna"}),
+        error_codes=frozenset({ErrorCode.SCRIPT_TIMEOUT}),
+        tags=frozenset({"a", "b"}),
+        id_prefix="V1",
+        created_after=datetime(2026, 11, 24, 9, tzinfo=UTC),
+        created_before=datetime(2026, 11, 25, 10, tzinfo=UTC),
     )
-    assert done.exit_code == 0, done.output
-    assert query_of(api.asked[0].path) == {
-        "status": ["failed", "canceled"],
-        "api": ["a/b"],
-        "type": ["api"],
-        "authSession": ["Anna"],
-        "errorCode": ["script-timeout"],
-        "q": ["V1"],
-        "tag": ["a", "b"],
-        "startedAfter": ["2026-11-24T10:00:00+01:00"],
-        "startedBefore": ["2026-11-25T10:00:00Z"],
-        "limit": ["50"],
-    }
+    assert asked.types == {"api"}
 
 
 @pytest.mark.parametrize("given", ["status", "run_duration>5000", "status!=failed", "=x"])
-def test_a_filter_that_is_none_is_told(api: FakeApi, given: str):
-    code, sentence = api.error("runs", "list", "-f", given, "-p", "shop")
+def test_a_filter_that_is_none_is_told(given: str):
+    code, sentence = error_of(callboard("runs", "list", "-f", given, "-p", "shop", **NOWHERE))
     assert code == 2
     assert sentence.startswith(f"-f {given}: ")
-    assert api.asked == []
 
 
-def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi):
-    api.answers = [
-        (200, {"runs": [summary(number) for number in range(150)], "nextCursor": "c1"}),
-        (200, {"runs": [], "nextCursor": "c2"}),
-        (200, {"runs": [summary(number) for number in range(150, 300)], "nextCursor": "c3"}),
-    ]
-    done = api.callboard("runs", "list", "-l", "300", "-p", "shop")
-    assert done.exit_code == 0, done.output
-    assert [query_of(asked.path)["limit"] for asked in api.asked] == [["200"], ["150"], ["150"]]
-    assert [query_of(asked.path).get("cursor") for asked in api.asked] == [None, ["c1"], ["c2"]]
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [f"run-{number}" for number in range(300)]
-    assert "--cursor c3" in done.stderr
+async def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(
+    api: Api, cli: Commands, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runs, "_PAGE", 2)
+    api.run_queries.answer = RunPage(tuple(line(f"run-{number}") for number in range(5)), None)
+    done = await cli("runs", "list", "-l", "3", "-p", "shop")
+    assert [limit for _, limit, _ in api.run_queries.asked] == [2, 1]
+    assert [row.split()[0] for row in done.stdout.splitlines()[1:]] == ["run-0", "run-1", "run-2"]
+    cursor = done.stderr.split("--cursor ")[1].strip()
+    rest = json.loads(await cli.said("runs", "list", "--cursor", cursor, "--json", "-p", "shop"))
+    assert [run["runId"] for run in rest["runs"]] == ["run-3", "run-4"]
+    assert rest["nextCursor"] is None
 
 
-def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi):
-    error = {"code": "api-attempts-failed", "message": "KeyError: 'url' (api/missing.py:2) and more"}
-    runs = [summary(1, runId="x" * 21, api="list-products", status="failed", error=error), summary(2)]
-    api.answers = [(200, {"runs": runs, "nextCursor": None})]
-    done = api.callboard("runs", "list", "-p", "shop", COLUMNS="80", TTY_COMPATIBLE="1", NO_COLOR="1")
-    head, below, failed, reason, completed = re.sub(r"\x1b\[\d*m", "", done.stdout).splitlines()
-    assert (head.split()[0], below, completed.split()[0]) == ("RUN", "    REASON", "run-2")
-    assert (failed.split()[0], reason) == ("x" * 21, f"    {error['message']}")
-    wide = api.callboard("runs", "list", "-p", "shop", COLUMNS="140", TTY_COMPATIBLE="1", NO_COLOR="1")
-    assert re.search(f"x{{21}} .* {re.escape(error['message'])}", wide.stdout)
+async def test_a_narrow_terminal_shows_reasons_below_their_rows(api: Api, cli: Commands):
+    cause = RunCause(code="api-attempts-failed", message="KeyError: 'url' (api/missing.py:2) and more")
+    bad = line("x" * 21, api="list-products", status=RunStatus.FAILED, cause=cause)
+    api.run_queries.answer = RunPage((bad, line("run-2", status=RunStatus.COMPLETED)), None)
+    terminal = {"TTY_COMPATIBLE": "1", "NO_COLOR": "1"}
+    narrow = await cli.said("runs", "list", "-p", "shop", COLUMNS="80", **terminal)
+    head, below, row, reason, other = re.sub(r"\x1b\[\d*m", "", narrow).splitlines()
+    assert (head.split()[0], below, other.split()[0]) == ("RUN", "    REASON", "run-2")
+    assert (row.split()[0], reason) == ("x" * 21, f"    {cause.message}")
+    wide = await cli.said("runs", "list", "-p", "shop", COLUMNS="140", **terminal)
+    assert re.search(f"x{{21}} .* {re.escape(cause.message)}", wide)
 
 
-@pytest.mark.parametrize(
-    ("end", "said"),
-    [
-        (
-            {"status": "failed", "error": {"code": "unexpected", "message": "It found no Machine."}},
-            "The Run failed. unexpected: It found no Machine.\nSee: callboard runs get r1 -p shop\n",
-        ),
-        (
-            {"status": "canceled", "reason": {"type": "cancelled-user-action", "message": "Somebody did it."}},
-            "The Run was canceled. cancelled-user-action: Somebody did it.\n",
-        ),
-    ],
-)
-def test_why_there_is_no_result_is_said(api: FakeApi, end: dict[str, Any], said: str):
-    api.answers = [(200, {"runId": "r1", **end})]
-    assert api.callboard("runs", "result", "r1", "-p", "shop").stderr == said
+async def test_why_there_is_no_result_is_said(api: Api, cli: Commands):
+    broken, ended = await api.run(), await api.run()
+    api.runs.end(broken, failed(ErrorCode.INTERNAL_SERVER_ERROR, "It found no Machine."))
+    reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="Somebody did it.")
+    api.runs.end(ended, RunOutcome(status=RunStatus.CANCELED, reason=reason))
+    done = await cli("runs", "result", broken, "-p", "shop")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"The Run failed. internal-server-error: It found no Machine.\nSee: callboard runs get {broken} -p shop\n"
+    )
+    done = await cli("runs", "result", ended, "-p", "shop")
+    assert (done.exit_code, done.stderr) == (3, "The Run was canceled. cancelled-user-action: Somebody did it.\n")
 
 
-def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi):
-    message = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r\nCall log: …"
-    error = {"code": "api-attempts-failed", "message": message}
-    api.answers = [(200, {"runs": [summary(1, status="failed", error=error)], "nextCursor": None})]
-    listed = api.callboard("runs", "list", "-p", "shop").stdout
-    assert listed.splitlines()[1].endswith("1.4 s     ]0;ownedTimeout 30 s")
-    api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
-    failed = api.callboard("runs", "result", "r1", "-p", "shop")
-    assert failed.exit_code == 1
-    assert not set("\x1b\x07\r\u202e\u061c\u200f\u2069") & set(failed.stderr)
+async def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: Api, cli: Commands):
+    cause = RunCause(code="api-attempts-failed", message=HOSTILE)
+    api.run_queries.answer = RunPage((line("run-1", status=RunStatus.FAILED, cause=cause),), None)
+    listed = await cli.said("runs", "list", "-p", "shop")
+    assert listed.splitlines()[1].endswith(" ]0;ownedTimeout 30 s")
+    run_id = await api.run()
+    api.runs.end(run_id, failed(ErrorCode.API_ATTEMPTS_FAILED, HOSTILE))
+    done = await cli("runs", "result", run_id, "-p", "shop")
+    assert done.exit_code == 1
+    assert not set("\x1b\x07\r\u202e\u061c\u200f\u2069") & set(done.stderr)
 
 
-def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch):
+def test_waiting_goes_on_when_the_api_is_away_for_a_while(answer: Answer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
-    pending = (200, {"runId": "r1", "status": "pending"})
-    api.answers = [STARTED, away, away, pending, away, DONE]
-    done = api.callboard("runs", "start", "{}", "--wait", "-p", "shop")
-    assert (done.exit_code, done.stdout) == (0, "null\n")
-    assert done.stderr.count("Temporal cannot be reached. Retrying") == 2
-    assert len(api.asked) == 6
-    api.answers = [away]
-    assert api.error("runs", "result", "r1", "--wait", "-p", "shop") == (5, "Temporal cannot be reached.")
-    assert len(api.asked) == 7, "nobody waits for one that was never there"
+    started = (201, {"runId": "r1", "status": "pending"})
+    pending, done = ((200, {"runId": "r1", "status": word, "result": None}) for word in ("pending", "completed"))
+    asked = answer(started, away, away, pending, away, done)
+    waited = callboard("runs", "start", "{}", "--wait", "-p", "shop", **NOWHERE)
+    assert (waited.exit_code, waited.stdout, len(asked)) == (0, "null\n", 6)
+    assert waited.stderr.count("Temporal cannot be reached. Retrying") == 2
+    asked = answer(away)
+    gone = error_of(callboard("runs", "result", "r1", "--wait", "-p", "shop", **NOWHERE))
+    assert (*gone, len(asked)) == (5, "Temporal cannot be reached.", 1), "nobody waits for one that was never there"
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "said"),
-    [
-        ("canceled", 0, "Run r1 is canceled.\n"),
-        ("completed", 0, "Run r1 has already ended: completed.\n"),
-        ("started", 1, "Run r1 is being canceled and has not ended yet.\n"),
-    ],
-)
-def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code: int, said: str):
-    api.answers = [(200, {"runId": "r1", "status": status})]
-    done = api.callboard("runs", "cancel", "r1", "--wait", "5", "-p", "shop")
-    assert (done.exit_code, done.output) == (code, said)
-    assert api.asked[0].path == "projects/shop/run/r1/cancel?wait=5.0"
+async def test_a_run_is_waited_for(api: Api, cli: Commands):
+    async def end() -> None:
+        await until(lambda: api.runs.waiting)
+        (run_id,) = api.runs.entries
+        api.runs.end(run_id, completed([1]))
+
+    body = json.dumps({"api": "list", "parameters": {}})
+    said, _ = await asyncio.gather(cli.said("runs", "start", body, "--wait", "-p", "shop"), end())
+    assert json.loads(said) == [1]
+
+
+async def test_cancel_says_what_has_become_of_the_run(api: Api, cli: Commands, monkeypatch: pytest.MonkeyPatch):
+    run_id, ended, slow = [await api.run() for _ in range(3)]
+    api.runs.end(ended, completed(1))
+    assert await cli.said("runs", "cancel", run_id, "-p", "shop") == f"Run {run_id} is canceled.\n"
+    assert await cli.said("runs", "cancel", ended, "-p", "shop") == f"Run {ended} has already ended: completed.\n"
+
+    async def cancel(*run: str, **_by: Any) -> RunState:
+        return await api.runs.get_state(*run)
+
+    monkeypatch.setattr(api.runs, "cancel", cancel)
+    done = await cli("runs", "cancel", slow, "--wait", "0", "-p", "shop")
+    assert (done.exit_code, done.stderr) == (1, f"Run {slow} is being canceled and has not ended yet.\n")
 
 
 @pytest.fixture
@@ -211,91 +209,99 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shop"
 
 
-PULLED = ".parameters/api/deep/list/r1.json"
-
-
-def test_pull_writes_the_parameters_where_run_takes_them(api: FakeApi, shop: Path, monkeypatch: pytest.MonkeyPatch):
-    api.answers = [(200, {**summary(1), "api": "deep/list", "input": {"parameters": {"text": "é"}}})]
-    done = api.callboard("runs", "pull", "r1")
-    assert (done.exit_code, done.stdout) == (0, f"{PULLED}\n")
-    assert done.stderr == f"Start it here: callboard run api deep/list @{PULLED}\n"
-    assert json.loads((shop / PULLED).read_text()) == {"text": "é"}
-    assert api.asked[0].path == "projects/shop/runs/r1"
+async def test_pull_writes_the_parameters_where_run_takes_them(
+    api: Api, cli: Commands, shop: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run_id = await api.run(api="products/details", parameters={"text": "é"})
+    pulled = f".parameters/api/products/details/{run_id}.json"
+    done = await cli("runs", "pull", run_id)
+    assert (done.exit_code, done.stdout) == (0, f"{pulled}\n")
+    assert done.stderr == f"Start it here: callboard run api products/details @{pulled}\n"
+    assert json.loads((shop / pulled).read_text()) == {"text": "é"}
+    (shop / pulled).write_text("[]")
+    code, sentence = await cli.error("runs", "pull", run_id)
+    assert (code, sentence.startswith(f"{pulled} was changed")) == (2, True)
+    assert (shop / pulled).read_text() == "[]"
+    (shop / "Intuned.jsonc").write_text('{"projectName": "other"}')
+    (shop / pulled).unlink()
     monkeypatch.chdir(shop.parent)
-    done = api.callboard("runs", "pull", "r1", "--project-dir", "shop", "-p", "other")
-    assert done.stderr == f"Start it here: callboard run api deep/list @shop/{PULLED} --project-dir shop\n"
-    assert api.asked[1].path == "projects/other/runs/r1"
+    assert (await cli("runs", "pull", run_id, "--project-dir", "shop")).exit_code != 0
+    done = await cli("runs", "pull", run_id, "--project-dir", "shop", "-p", "shop")
+    assert done.stderr == f"Start it here: callboard run api products/details @shop/{pulled} --project-dir shop\n"
 
 
-def test_pull_brings_the_files_of_the_last_attempt_and_none_that_leads_elsewhere(api: FakeApi, shop: Path):
-    files = [{"name": "downloads/a b.csv"}, {"name": "../../../escaped"}]
-    attempts = [{"number": 1, "files": [{"name": "old"}]}, {"number": 2, "files": files[:1]}]
-    run = {**summary(1), "api": "list", "input": {"parameters": {}}, "attempts": attempts}
-    api.answers = [(200, run), (200, b"a,b")]
-    file = "output/r1/downloads/a b.csv"
-    assert api.callboard("runs", "pull", "r1").stdout == f".parameters/api/list/r1.json\n{file}\n"
-    assert (shop / file).read_bytes() == b"a,b"
-    assert api.asked[-1].path == "projects/shop/runs/r1/attempts/2/files/downloads/a%20b.csv"
-    api.answers = [(200, {**run, "attempts": [{"number": 1, "files": files[1:]}]})]
-    refused = "output/r1/../../../escaped is not below output/r1, so it was not written."
-    assert str(api.callboard("runs", "pull", "r1").exception) == refused
-    (shop / "output/r1/link").symlink_to(shop.parent)
-    api.answers = [(200, {**run, "attempts": [{"number": 1, "files": [{"name": "link/escaped"}]}]})]
-    assert str(api.callboard("runs", "pull", "r1").exception).startswith("output/r1/link/escaped is not below")
-    assert [path.name for path in shop.parent.iterdir()] == ["shop"]
+async def test_pull_brings_the_files_of_the_last_attempt_and_none_that_leads_elsewhere(
+    api: Api, cli: Commands, shop: Path
+):
+    async def left(number: int, *names: str) -> None:
+        files = [RecordedFile(name=name, size=3, content_type="text/csv", sha256="ab") for name in names]
+        await store_record(api, attempt_record(run_id, number, files=tuple(files)))
+        for index, name in enumerate(names):
+            await api.store.put(object_keys.file("shop", run_id, number, index), name.encode())
+
+    run_id = await api.run()
+    await left(1, "old")
+    await left(2, "downloads/a b.csv")
+    folder = f"output/{run_id}"
+    file = f"{folder}/downloads/a b.csv"
+    assert await cli.said("runs", "pull", run_id) == f".parameters/api/list/{run_id}.json\n{file}\n"
+    assert (shop / file).read_bytes() == b"downloads/a b.csv"
+    await left(3, "../../../escaped")
+    refused = f"{folder}/../../../escaped is not below {folder}, so it was not written."
+    assert str((await cli("runs", "pull", run_id)).exception) == refused
+    (shop / folder / "link").symlink_to(shop.parent)
+    await left(4, "link/escaped")
+    assert str((await cli("runs", "pull", run_id)).exception).startswith(f"{folder}/link/escaped is not below")
+    assert [path.name for path in shop.parent.iterdir() if path.name != "artifacts"] == ["shop"]
 
 
-def test_pull_overwrites_no_file_that_was_changed(api: FakeApi, shop: Path):
-    api.answers = [(200, {**summary(1), "api": "deep/list", "input": {"api": "deep/list"}})]
-    assert api.callboard("runs", "pull", "r1").exit_code == 0
-    assert (shop / PULLED).read_text() == "null\n"
-    (shop / PULLED).write_text("[]")
-    code, sentence = api.error("runs", "pull", "r1")
-    assert (code, sentence.startswith(f"{PULLED} was changed")) == (2, True)
-    assert (shop / PULLED).read_text() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"type": "auth-session-create", "api": None}, "Run r1 is of a login"),
-        ({"api": "../../deploy"}, ".parameters/api/../../deploy/r1.json is not below"),
-    ],
-)
-def test_pull_writes_no_login_and_nothing_elsewhere(api: FakeApi, shop: Path, fields: dict[str, Any], said: str):
-    api.answers = [(200, {**summary(1), "input": {"parameters": {"password": "x"}}, **fields})]
-    code, sentence = api.error("runs", "pull", "r1")
-    assert (code, sentence.startswith(said)) == (2, True)
+async def test_pull_writes_no_login_and_nothing_elsewhere(api: Api, cli: Commands, shop: Path):
+    run_id = await api.run()
+    entry = api.runs.entries[run_id]
+    entry.input = entry.input.model_copy(update={"api": "../../deploy"})
+    code, sentence = await cli.error("runs", "pull", run_id)
+    assert (code, sentence.split(" is not below")[0]) == (2, f".parameters/api/../../deploy/{run_id}.json")
+    login = {"id": "anna", "parameters": {"password": "x"}}
+    made = await api.ask("auth-sessions/create", "members", method="POST", status=201, json=login)
+    run_id = made["operationId"]
+    (created,) = api.auth_sessions.created
+    assert created.create is not None
+    api.run_queries.inputs[run_id] = CreateInput(
+        workspace=WORKSPACE, project="members", ref=created.ref, spec=created.create, login_version=1
+    )
+    api.runs.logins["members", run_id] = RunState(run_id, RunStatus.PENDING, None, created.create.type, "anna")
+    code, sentence = await cli.error("runs", "pull", run_id, "-p", "members")
+    assert (code, sentence.startswith(f"Run {run_id} is of a login")) == (2, True)
     assert [path.name for path in shop.iterdir()] == ["Intuned.jsonc"]
 
 
-def test_rows_come_in_the_form_that_is_wanted(api: FakeApi, tmp_path: Path):
-    api.answers = [(200, {"columns": [], "rows": []})]
-    assert api.callboard("runs", "rows", "run-1", "-p", "shop").stdout == '{"columns": [], "rows": []}'
+async def test_rows_come_in_the_form_that_is_wanted(api: Api, cli: Commands, tmp_path: Path):
+    run_id = await api.run()
+    api.runs.end(run_id, completed([{"a": "=1"}]))
+    words = ("runs", "rows", run_id, "-p", "shop")
+    assert json.loads(await cli.said(*words)) == {"columns": ["a"], "rows": [{"a": "=1"}]}
     out = tmp_path / "rows.csv"
-    done = api.callboard("runs", "rows", "run-1", "--format", "csv", "--raw", "-o", str(out), "-p", "shop")
-    assert (done.exit_code, done.stdout) == (0, f"{out}\n")
-    assert out.read_bytes() == b'{"columns": [], "rows": []}'
-    paths = [asked.path for asked in api.asked]
-    assert paths == [f"projects/shop/runs/run-1/rows?format={each}" for each in ("json", "csv&raw=true")]
+    for options, text in (((), "a\r\n'=1\r\n"), (("--raw",), "a\r\n=1\r\n")):
+        assert await cli.said(*words, "--format", "csv", *options, "-o", out) == f"{out}\n"
+        assert out.read_bytes().decode() == text
 
 
-BULK = {"id": "b1", "action": "rerun", "matched": 3, "createdAt": "2026-11-24T10:00:00Z", "endedAt": None}
+async def test_many_runs_are_started_again_and_those_that_could_not_be_are_told(
+    api: Api, cli: Commands, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
+    runs = [line(f"r{number}", status=RunStatus.FAILED) for number in (1, 2, 3)]
+    api.run_queries.answer = RunPage(tuple(runs), None)
 
+    async def end() -> None:
+        await until(lambda: api.bulks.started)
+        api.bulks.end(done=1, failed=2, failures=(BulkFailure(run_id="r2", message="There is no API.\x1b[31m"),))
 
-def test_many_runs_are_started_again_and_those_that_could_not_be_are_told(api: FakeApi):
-    failed = [{"runId": "r2", "message": "Project shop has no API 'gone'.\x1b[31m"}]
-    api.answers = [
-        (202, {"id": "b1", "matched": 3}),
-        (200, {**BULK, "status": "running", "done": 1, "failedCount": 0, "failed": []}),
-        (200, {**BULK, "status": "completed", "done": 1, "failedCount": 2, "failed": failed}),
-    ]
-    filters = ("-f", "status=FAILED", "-f", "run_id=r1", "-f", "run_id=r2", "-f", "q=r")
-    done = api.callboard("runs", "bulk", "rerun", *filters, "-p", "shop")
-    asked = [(each.method, each.path, each.body) for each in api.asked]
-    wanted = {"status": ["failed"], "runId": ["r1", "r2"], "q": "r"}
-    assert asked[0] == ("POST", "projects/shop/runs/bulk/rerun", {"filter": wanted, "dryRun": False})
-    assert asked[1:] == [("GET", "projects/shop/runs/bulk/b1", None)] * 2
+    filters = ("-f", "status=FAILED", "-f", "run_id=r1", "-f", "run_id=r2", "-f", "run_id=r3", "-f", "q=r")
+    done, _ = await asyncio.gather(cli("runs", "bulk", "rerun", *filters, "-p", "shop"), end())
+    (asked, *_), (bulk,) = api.run_queries.asked[0], api.bulks.started
+    assert (asked.statuses, asked.run_ids, asked.id_prefix) == ({"failed"}, {"r1", "r2", "r3"}, "r")
+    assert (bulk.view.action, bulk.run_ids) == ("rerun", ("r1", "r2", "r3"))
     assert done.exit_code == 1
     assert "1 of 3 Runs started again: completed." in done.stdout
     assert "r2" in done.stdout
@@ -303,18 +309,19 @@ def test_many_runs_are_started_again_and_those_that_could_not_be_are_told(api: F
     assert "1 more could not be." in done.stderr
 
 
-def test_many_runs_are_counted_or_left_to_the_api(api: FakeApi):
-    api.answers = [(200, {"matched": 7})]
-    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--dry-run", "-p", "shop").stdout == "7 Runs match.\n"
-    api.answers = [(202, {"id": "b1", "matched": 7})]
-    once = ("--idempotency-key", "once")
-    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--detach", *once, "-p", "shop").stdout == "b1\n"
-    assert api.asked[1].headers["idempotency-key"] == "once"
-    assert [each.body["dryRun"] for each in api.asked] == [True, False]
-    assert api.callboard("runs", "bulk", "abort", "b1", "-p", "shop").exit_code == 0
-    assert (api.asked[-1].method, api.asked[-1].path) == ("POST", "projects/shop/runs/bulk/b1/abort")
+async def test_many_runs_are_counted_or_left_to_the_api(api: Api, cli: Commands):
+    api.run_queries.answer = RunPage((line("r1", tags=("a",)), line("r2", tags=("a",))), None)
+    words = ("runs", "bulk", "cancel", "-f", "tag=a", "-p", "shop")
+    assert await cli.said(*words, "--dry-run") == "2 Runs match.\n"
+    assert api.bulks.started == []
+    detached = (*words, "--detach", "--idempotency-key", "once")
+    bulk_id = (await cli.said(*detached)).strip()
+    assert await cli.said(*detached) == f"{bulk_id}\n", "the key is sent"
+    assert [bulk.bulk_id for bulk in api.bulks.started] == [bulk_id]
+    await cli.said("runs", "bulk", "abort", bulk_id, "-p", "shop")
+    assert list(api.bulks.aborted) == [bulk_id]
 
 
-def test_many_runs_need_a_filter(api: FakeApi):
-    code, sentence = api.error("runs", "bulk", "cancel", "-p", "shop")
-    assert (code, "Say which Runs" in sentence, api.asked) == (2, True, [])
+def test_many_runs_need_a_filter():
+    code, sentence = error_of(callboard("runs", "bulk", "cancel", "-p", "shop", **NOWHERE))
+    assert (code, "Say which Runs" in sentence) == (2, True)
