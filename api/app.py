@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from fastapi_offline import FastAPIOffline
 
 from api import alerts, audit, codes, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
@@ -15,7 +15,8 @@ from api.attempts import live_calls
 from api.auth_sessions import calls as auth_session_calls
 from api.auth_sessions import records as auth_session_records
 from api.auth_sessions import results as auth_session_results
-from api.dashboard import assets, sign_in
+from api.dashboard import assets, page_route, reference, sign_in
+from api.dashboard.auth import authorizes_call
 from api.dashboard.codec_routes import install_codec
 from api.dependencies import Services
 from api.handoffs import calls as handoff_calls
@@ -58,14 +59,14 @@ def create_app(services: Services) -> FastAPI:
             await services.runs.close()
             await services.stored_keys.close()
 
-    app = FastAPIOffline(
+    app = FastAPI(
+        docs_url=None,
         redoc_url=None,
         title="Callboard",
         description=_DESCRIPTION,
         version=installed_version(),
         lifespan=lifespan,
         redirect_slashes=False,
-        swagger_ui_parameters={"validatorUrl": None},  # The default validator is a service on the internet.
         telemetry=_NO_TELEMETRY,
     )
     for router in (
@@ -93,6 +94,7 @@ def create_app(services: Services) -> FastAPI:
         health.router,
         assets.router,
         sign_in.router,
+        reference.router,
         playground.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
@@ -100,7 +102,10 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.append(mcp_route(services))
     app.state.services = services
     install_codec(app, services)
-    app.add_middleware(RequestMiddleware, keys=services.keys, audit=recorder)
+    app.add_middleware(
+        RequestMiddleware, keys=services.keys, audit=recorder, of_page=partial(authorizes_call, services)
+    )
     errors.install_error_handlers(app)
+    page_route.install_unknown_pages(app, services)
     openapi.install_openapi(app)
     return app

@@ -1,8 +1,12 @@
-"""Styles and scripts of the pages: files of this package, held in memory, whose addresses change with their content."""
+"""Styles, scripts and the font of the pages: files held in memory, whose addresses change with their content.
+
+Those of Swagger UI, which shows the API reference, are in the package `fastapi_offline`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,7 +16,15 @@ from starlette.responses import Response
 
 from callboard.schemas.errors import NotFound
 
-_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_TYPES = {
+    "woff2": "font/woff2",
+    "svg": "image/svg+xml",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+}
+"""Media types of the files by the ends of their names. Styles are last, as they name addresses of others."""
+_SWAGGER_UI = ("swagger-ui-bundle.js", "swagger-ui.css")
+_NAMED = re.compile(rb"url\(([\w.-]+)\)")
 
 
 @dataclass(frozen=True)
@@ -27,15 +39,22 @@ class Asset:
 
 
 def _load_assets() -> dict[str, Asset]:
-    asset_file: dict[str, Asset] = {}
-    for file in files("api.dashboard").joinpath("static").iterdir():
-        media_type = _TYPES.get(file.name.rpartition(".")[2])
-        if media_type is not None:
-            content = file.read_bytes()
-            version = hashlib.sha256(content).hexdigest()[:16]
-            integrity = f"sha384-{b64encode(hashlib.sha384(content).digest()).decode('ascii')}"
-            asset_file[file.name] = Asset(content, media_type, f"/assets/{version}/{file.name}", integrity)
-    return asset_file
+    assets: dict[str, Asset] = {}
+    own = [file for file in files("api.dashboard").joinpath("static").iterdir() if _kind(file.name) in _TYPES]
+    swagger_ui = [files("fastapi_offline").joinpath("static", name) for name in _SWAGGER_UI]
+    for file in sorted([*own, *swagger_ui], key=lambda file: list(_TYPES).index(_kind(file.name))):
+        content = file.read_bytes()
+        if _kind(file.name) == "css":
+            content = _NAMED.sub(lambda name: f"url({assets[name[1].decode()].address})".encode(), content)
+        version = hashlib.sha256(content).hexdigest()[:16]
+        integrity = f"sha384-{b64encode(hashlib.sha384(content).digest()).decode('ascii')}"
+        address = f"/assets/{version}/{file.name}"
+        assets[file.name] = Asset(content, _TYPES[_kind(file.name)], address, integrity)
+    return assets
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 ASSETS = _load_assets()

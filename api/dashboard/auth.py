@@ -19,6 +19,8 @@ from callboard.security.sign_in_sessions import SESSION_LIFETIME, Session
 COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 """Name of the field that holds the token of the session, in every form that changes something."""
+_TOKEN_HEADER = "x-callboard-token"  # noqa: S105 - the name of a header
+"""Name of the header that holds it in calls of the API that a page sends."""
 
 
 class SignInRequired(Unauthorized):
@@ -104,6 +106,26 @@ def _check_owner(session: Session, form: ImmutableMultiDict[str, str]) -> None:
 
 FormDep = Annotated[ImmutableMultiDict[str, str], Depends(_verified_form)]
 """Dependency that returns the fields of a form that was sent from one of our pages by its signed-in user."""
+
+
+async def authorizes_call(services: Services, request: Request) -> bool:
+    """Tell whether a page of ours sends this call of the API for who is signed in, and note who calls.
+
+    Such a call has the token of the session in a header, whatever it does: no page of another site knows the token, nor
+    may a page of another site send the header.
+
+    Raises:
+        Forbidden: A page of another site has sent it, or the token belongs to an earlier session.
+        Unavailable: The store does not say whether the session, or its key, is still good.
+    """
+    token = request.headers.get(_TOKEN_HEADER)
+    if token is None:
+        return False
+    check_same_origin(request)
+    session = await read_session(request, services)
+    if session is not None and not session.owns(token):
+        raise Forbidden("This page belongs to an earlier session. Reload it, and send the call again.")
+    return session is not None
 
 
 def check_same_origin(request: Request) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, params
+from fastapi import APIRouter, Depends, FastAPI, params
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.auth import SignInRequired, require_session
+from api.dashboard.auth import SignInRequired, read_session, require_session
 from api.dashboard.rendering import render_page, wants_json, with_security_headers
+from api.dependencies import Services
 from api.http import errors
-from callboard.schemas.errors import CallboardError
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import CallboardError, NotFound
+from callboard.security.apikeys import Caller
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ class PageRoute(APIRoute):
             except ClientDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the page says what is wrong, and the log has the cause
-                return _error_page(request, errors.as_callboard_error(request, error))
+                return await _error_page(request, errors.as_callboard_error(request, error))
 
         return handle
 
@@ -55,7 +59,7 @@ def page_router(prefix: str, *checks: params.Depends) -> APIRouter:
     return APIRouter(route_class=PageRoute, include_in_schema=False, prefix=prefix, dependencies=dependencies)
 
 
-def _error_page(request: Request, error: CallboardError) -> Response:
+async def _error_page(request: Request, error: CallboardError) -> Response:
     correlation_id = errors.correlation_id(request)
     if wants_json(request):
         return with_security_headers(errors.logged_error_response(error, correlation_id))
@@ -66,4 +70,36 @@ def _error_page(request: Request, error: CallboardError) -> Response:
         query = {} if request.method != "GET" or next_url == "/" else {"next": next_url}
         return with_security_headers(RedirectResponse(f"/sign-in{'?' + urlencode(query) if query else ''}", 303))
     data = {"title": _ERROR_TITLES.get(error.status, "Internal error"), "message": error.message}
-    return render_page(request, "error.html", data, status=error.status, headers=errors.error_headers(error))
+    return render_page(
+        request,
+        "error.html",
+        data,
+        status=error.status,
+        headers=errors.error_headers(error),
+        manifest=None if error.status >= 500 else await _project_of(request),
+    )
+
+
+async def _project_of(request: Request) -> Manifest | None:
+    """Return the project that a page is about, if who is signed in may see it: the answer leads to its other pages."""
+    name: str | None = request.path_params.get("projectName")
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if name is None or caller is None or not caller.sees(name):
+        return None
+    services: Services = request.app.state.services
+    return await services.catalog.get_current(name)
+
+
+def install_unknown_pages(app: FastAPI, services: Services) -> None:
+    """Make the application answer browsers that ask for a path that there is not with a page."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        is_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(
+            ("/api/", "/mcp/")
+        )
+        if not is_page:
+            return errors.answer_error(request, error)
+        await read_session(request, services)
+        return await _error_page(request, NotFound("There is no such page."))
+
+    app.add_exception_handler(HTTPStatus.NOT_FOUND, answer)

@@ -84,7 +84,7 @@ def unexpected_error(cause: Exception) -> InternalServerError:
 def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer all errors in the contract's shape, those of its framework included."""
     for kind in (CallboardError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _handle)
+        app.add_exception_handler(kind, answer_error)
 
 
 def error_responses(*errors: type[CallboardError]) -> dict[int | str, dict[str, Any]]:
@@ -101,6 +101,7 @@ def _summary(error: type[CallboardError]) -> str:
     return (error.__doc__ or error.code).strip().splitlines()[0]
 
 
-def _handle(request: Request, error: Exception) -> Response:
+def answer_error(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that has raised this."""
     headers = error.headers if isinstance(error, HTTPException) else None
     return logged_error_response(as_callboard_error(request, error), correlation_id(request), headers)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 CORRELATION_HEADER = "x-correlation-id"
 
-_WITH_KEY = ("/api", "/mcp")
+_API = "/api"
+_WITH_KEY = (_API, "/mcp")
 """Paths that need a key, with all that is below them."""
 _MAX_LOGGED_PATH = 300
 _HEALTH_PATHS = ("/healthz", "/readyz")
@@ -69,10 +70,14 @@ class RequestMiddleware:
     It is not a `BaseHTTPMiddleware` of Starlette: that one would receive the client's disconnect before we can.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyCheck, audit: AuditRecorder) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyCheck, audit: AuditRecorder, of_page: Callable[[Request], Awaitable[bool]]
+    ) -> None:
+        """Take what requests need; `of_page` tells whether a page sends one for who is signed in, and notes who."""
         self._app = app
         self._keys = keys
         self._audit = audit
+        self._of_page = of_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -112,7 +117,7 @@ class RequestMiddleware:
 
     async def _serve_traced(self, scope: Scope, exchange: _Exchange) -> None:
         # Only a request with a key is believed which trace it belongs to: anybody can send a header.
-        headers = Headers(scope=scope) if _needs_key(scope["path"]) else Headers()
+        headers = Headers(scope=scope) if needs_key(scope["path"]) else Headers()
         with request_span(headers) as span:
             if span is None:
                 await self._app(scope, exchange.receive, exchange.send)
@@ -128,18 +133,25 @@ class RequestMiddleware:
                 exchange.describe(span, exchange.status or failed)
 
     async def _check_key(self, scope: Scope) -> None:
-        if not _needs_key(scope["path"]):
+        if not needs_key(scope["path"]):
             return
         key = read_key(Headers(scope=scope))
         if key is None:
+            if _is_below(scope["path"], _API) and await self._of_page(Request(scope)):
+                return
             raise Unauthorized(
                 f"There is no API key. Send one in the header {KEY_HEADER}, or as `Authorization: Bearer KEY`."
             )
         scope["state"]["caller"] = await self._keys.check(key, scope)
 
 
-def _needs_key(path: str) -> bool:
-    return path in _WITH_KEY or path.startswith(tuple(f"{prefix}/" for prefix in _WITH_KEY))
+def needs_key(path: str) -> bool:
+    """Tell whether a path needs a key; all others are pages, and what they load."""
+    return any(_is_below(path, prefix) for prefix in _WITH_KEY)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 @dataclass
@@ -184,7 +196,7 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[CORRELATION_HEADER] = self.correlation_id
-            if _needs_key(self.scope["path"]):
+            if needs_key(self.scope["path"]):
                 headers["cache-control"] = "no-store"  # results are for the caller, and no proxy may keep them
         await self._send(message)
 

@@ -65,7 +65,7 @@ async def test_runs_are_filtered_and_selected_ones_canceled_together(page: Page,
         await page.wait_for_url("**status=pending**")
         for run_id in waiting:
             await page.get_by_label(f"Select Run {run_id}").check()
-        await page.get_by_text("Cancel selected").click()
+        await page.get_by_role("button", name="Cancel selected").click()
         await page.get_by_role("button", name="Cancel these Runs").click()
         await expect(page.get_by_role("heading", name="Cancel 2 Runs")).to_be_visible()
         await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
@@ -166,6 +166,7 @@ async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: St
         is_drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, 1, 1).data[3] > 0"
         await page.wait_for_function(is_drawn, arg=await picture.element_handle(), timeout=30_000)
         await page.get_by_role("button", name="Cancel").click()
+        await page.get_by_role("button", name="Cancel this Run").last.click()
         await expect(page.locator("h1 + .status")).to_have_text("canceled", timeout=30_000)
         await expect(picture).to_have_count(0)
     finally:
@@ -249,6 +250,9 @@ MAIN = [
     "/keys",
     "/audit",
     "/key",
+    "/fleet",
+    "/projects/lab/deliveries",
+    "/projects/lab/handoffs",
 ]
 
 
@@ -261,7 +265,7 @@ async def test_pages_are_for_everybody_in_both_themes_on_phone_and_desktop(
     await page.goto("/sign-in")
     problems = await serious_findings(page)
     await context.add_cookies(cookies)
-    for path in [*MAIN, of(with_evidence, "shop"), "/projects/x"]:
+    for path in [*MAIN, of(with_evidence, "shop"), of("none", "shop"), "/none"]:
         problems += await problems_of(page, path, scan_at=390 if theme == "dark" else 1280)
     await context.close()
     assert problems == []

@@ -73,7 +73,7 @@ function runningTimes(root) {
 let tag = null;
 const texts = new Map();  // HTML of the live parts as it was received, by their ids
 function isBeingFilledIn(part) {
-  return part.querySelector("[data-live-view].held") !== null || [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
+  return part.querySelector("[data-live-view].held, :popover-open") !== null || [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
 }
 function refresh(fresh) {
   for (const part of fresh.querySelectorAll("[data-live]")) {

@@ -13,6 +13,7 @@ from callboard.security import sign_in_sessions
 from callboard.security.apikeys import operator_of
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
 from tests.support.faulty_store import FaultyStore
 
@@ -181,7 +182,7 @@ async def test_while_the_store_is_away_nobody_knows_who_has_signed_out(make_api:
 def routes(api: Api, method: str) -> list[str]:
     """The paths of all pages, or of all changes, but for those that need no session: to sign in, and of links."""
     found = [route for route in api.app.routes if isinstance(route, PageRoute) and method in (route.methods or ())]
-    return [route.path_format for route in found if not re.match("/(sign-in|answer.*)?$", route.path)]
+    return [route.path_format for route in found if not re.match("/(sign-in|docs|answer.*)?$", route.path)]
 
 
 def filled(path: str, project: str, **names: str) -> str:
@@ -227,6 +228,19 @@ async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pa
             assert (await pages.post(address, data={"token": token})).status_code == 404, address
 
 
+async def test_a_page_that_there_is_not_leads_on_to_others(api: Api, pages: Pages):
+    for path, tabs in (("/projects/shop/runs/none", True), ("/projects/none", False), ("/none", False)):
+        answer = await pages.get(path)
+        assert answer.status_code == 404
+        assert ('href="/projects/shop/playground"' in answer.text) is tabs
+        assert 'aria-label="Main"' in answer.text
+    answer = await (await signed_in_client(api, await api.make_key("runs:read", projects=["members"]))).get(
+        "/projects/shop/runs/x"
+    )
+    assert (answer.status_code, "/projects/shop/playground" in answer.text) == (404, False), "what it may not see"
+    assert (await pages.get("/api/none")).headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize(
     "headers", [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}]
 )
@@ -234,6 +248,26 @@ async def test_no_change_from_a_page_of_another_site(pages: Pages, headers: dict
     answer = await pages.post("/sign-out", data={"token": await pages.token()}, headers=headers)
     assert answer.status_code == 403
     assert (await pages.post("/sign-in", data={"key": KEY}, headers=headers)).status_code == 403
+
+
+async def test_a_call_of_the_api_by_who_is_signed_in_has_the_token_of_the_session(api: Api, pages: Pages):
+    shop, token = f"/api/v1/workspace/{WORKSPACE}/projects/shop", await pages.token()
+    call = f"{shop}/apis"
+    reference = (await pages.get("/docs")).text
+    assert f'data-token="{token}"' in reference
+    header = {"x-callboard-token": token}
+    assert (await pages.get(call, headers=header)).status_code == 200
+    assert (await pages.get(call)).status_code == 401, "a page of another site may have the cookie sent"
+    assert (await pages.get(call, headers={"x-callboard-token": "guessed"})).status_code == 403
+    for elsewhere in ({"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}):
+        assert (await pages.get(call, headers=header | elsewhere)).status_code == 403
+    assert (await browser_client(api).get(call, headers=header)).status_code == 401
+    assert (await pages.post("/mcp", headers=header)).status_code == 401, "that is for programs"
+    reader = await signed_in_client(api, await api.make_key("runs:read"))
+    started = await reader.post(f"{shop}/run/start", headers={"x-callboard-token": await reader.token()}, json={})
+    assert started.status_code == 403, "and it may do what the key may"
+    await pages.send_form("/sign-out")
+    assert (await pages.get(call, headers=header)).status_code == 401
 
 
 async def test_every_page_has_the_headers_that_keep_strangers_out(pages: Pages):

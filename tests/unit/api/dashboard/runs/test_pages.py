@@ -79,7 +79,7 @@ async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str):
     assert api.run_queries.asked == []
 
 
-async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api, pages: Pages):
+async def test_fifty_runs_with_their_style_script_and_font_are_a_small_page(api: Api, pages: Pages):
     cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
     api.run_queries.answer = RunPage(tuple(runs), None)
@@ -87,7 +87,7 @@ async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api,
     weight = len(text.encode())
     for address in set(re.findall(r"/assets/[^\"]+", text)):
         weight += len((await pages.get(address)).content)
-    assert weight < 150_000
+    assert weight < 170_000
 
 
 async def test_runs_are_selected_by_boxes_or_by_the_filter(api: Api, pages: Pages):
@@ -114,7 +114,7 @@ async def test_a_form_that_is_sent_twice_is_one_request(api: Api, pages: Pages):
     api.run_queries.answer = RunPage((line("run-1"),), None)
     text = (await pages.get("/projects/shop/runs?status=failed")).text
     assert text.index("<button disabled hidden>") < text.index('formaction="'), "Enter presses the first one"
-    assert all(part.rindex("</summary>") > part.rindex("<details") for part in text.split("formaction=")[:-1])
+    assert text.count("formaction=") == text.count("popover role=") == 4, "and none is pressed before a question"
     (request,) = re.findall(r'name="request" value="([^"]+)"', text)
     data = {"token": await pages.token(), "request": request, "run": ["run-1"]}
     answers = [await pages.post("/projects/shop/runs/bulk/rerun", data=data) for _ in range(2)]
