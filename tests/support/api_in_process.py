@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -215,15 +216,28 @@ def api_settings(**fields: Any) -> Settings:
     )
 
 
+_DEPLOYED: dict[str, Path] = {}
+"""Artifact stores with nothing but one project, by the project's name and settings."""
+
+
 async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> None:
-    files = {
-        "Intuned.json": json.dumps(options),
-        "api/list.py": AUTOMATION,
-        "api/products/details.py": AUTOMATION,
-        "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
-        "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
-    }
-    await deploy(write_files(folder, files), store)
+    """Deploy a project with these settings.
+
+    A deploy starts a process, which takes as long as a hundred requests. So each is done once, and copied from then on.
+    """
+    known = json.dumps([folder.name, options], sort_keys=True)
+    if known not in _DEPLOYED:
+        files = {
+            "Intuned.json": json.dumps(options),
+            "api/list.py": AUTOMATION,
+            "api/products/details.py": AUTOMATION,
+            "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
+            "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
+        }
+        artifacts = folder.with_name(f"artifacts-{len(_DEPLOYED)}")
+        await deploy(write_files(folder, files), FolderStore(artifacts))
+        _DEPLOYED[known] = artifacts
+    await asyncio.to_thread(shutil.copytree, _DEPLOYED[known], store.name, dirs_exist_ok=True)
 
 
 class QuietServer(uvicorn.Server):
