@@ -40,7 +40,7 @@ attacks: test-setup
 audit: setup
 	@bash hosting/scripts/audit.sh
 
-# All layers, and which lines and branches they have gone through. Fails if these are too few.
+# All layers, and which lines they have gone through. Fails if these are too few.
 coverage: test-setup
 	@$(TEST) -m $(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
