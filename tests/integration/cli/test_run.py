@@ -228,15 +228,15 @@ def test_an_error_is_short_and_says_its_place(project: Project):
         (["api", "echo", "--headful"], 2, "There is no display to open a window on"),
         (["api", "echo", "--cdp-url", "http://127.0.0.1:1"], 1, "The browser cannot be used: "),
         (["api", "echo", "--proxy", "ftp://x"], 2, "--proxy"),
-        (["api", "echo", "--debugpy", "1", "--inspect"], 2, "this project is not in the language that this is for"),
+        (["api", "echo", "--inspect"], 2, "this project is not in the language that this is for"),
         (["api", "visit", "--auth-session", "ada"], 4, "There is no login ada here. Make it with: "),
         (["authsession", "create", "ada", "--input", "{}", "--cdp-url", "http://127.0.0.1:1"], 2, "--cdp-url: "),
         (["authsession", "check", "../up"], 2, "'../up' cannot be the id of an AuthSession."),
         (["authsession", "create", "me", "--input", "{}"], 2, "'me' cannot be the id of an AuthSession."),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(project: Project, arguments: list[str], code: int, said: str):
-    done = project.run(*arguments)
+def test_what_cannot_be_done_is_a_sentence(in_python: Project, arguments: list[str], code: int, said: str):
+    done = in_python.run(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr

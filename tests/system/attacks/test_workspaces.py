@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, tuple[str | None, int]]:
     }
 
 
-@pytest.mark.kinds("plain-full", "plain-open", "root-full")
+@pytest.mark.kinds("plain-open", "root-full")  # Folders do not know the network.
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_poisoned_workspace_poisons_nothing(installation: Installation, outside: Path, way: str) -> None:
     clean, before = await installation.attack("whole"), contents(outside)
