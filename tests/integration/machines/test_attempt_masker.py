@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ from callboard.machines.machine_attempt import AnswerRequest
 from callboard.schemas.errors import BadRequest
 from callboard.schemas.workflow.attempt import AttemptKind
 from callboard.schemas.workflow.base import MESSAGE_LIMIT
-from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machines import Run, attempt_spec, failure, value
-from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import cookie, state
 
 PROJECT = {
@@ -27,7 +24,6 @@ PROJECT = {
             raise TellsError(params["message"])
     """,
     **automations(
-        waits="import asyncio; await asyncio.sleep(600)",
         asks="""
             from intuned_runtime import get_auth_session_parameters
             return await get_auth_session_parameters()
@@ -79,17 +75,6 @@ async def test_a_secret_cut_by_the_message_limit_does_not_leak_in_part(quiet: Ru
     for before in range(MESSAGE_LIMIT - 40, MESSAGE_LIMIT, 5):
         failed = await raised(quiet, "." * before + secret, secrets=(secret,))
         assert "012345" not in failed.error.model_dump_json()
-
-
-async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(quiet: Run) -> None:
-    secrets = tuple(f"password-{number}" for number in range(200))
-    with masking_threads() as threads:
-        failed = await raised(quiet, "it is password-99", secrets=secrets)
-        late = failure(await quiet("waits", secrets=secrets, timeout=1))
-    assert "it is *** (" in failed.message
-    assert late.code is ErrorCode.SCRIPT_TIMEOUT
-    assert threads
-    assert threading.main_thread() not in threads
 
 
 def test_what_is_no_state_has_no_secrets() -> None:

@@ -20,27 +20,6 @@ def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
     assert host_capacity(tmp_path) == 1
 
 
-async def test_places_are_given_in_the_order_of_arrival() -> None:
-    capacity = Capacity(1)
-    await capacity.take()
-    assert not capacity.has_room
-    got: list[str] = []
-
-    async def take(name: str) -> None:
-        await capacity.take()
-        got.append(name)
-        capacity.give_back()
-
-    tasks = [asyncio.create_task(take(name)) for name in "abc"]
-    await asyncio.sleep(0)
-    tasks[1].cancel()
-    await asyncio.wait({tasks[1]})
-    capacity.give_back()
-    await asyncio.wait(tasks)
-    assert got == ["a", "c"]
-    assert capacity.has_room
-
-
 async def test_a_cancel_that_comes_with_the_place_gives_it_back() -> None:
     capacity = Capacity(1)
     await capacity.take()
@@ -51,19 +30,6 @@ async def test_a_cancel_that_comes_with_the_place_gives_it_back() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await waits
     assert capacity.has_room
-
-
-async def test_calls_in_only_the_machine_that_was_idle_longest() -> None:
-    capacity = Capacity(2)
-    await capacity.take()
-    await capacity.take()
-    with capacity.offered() as first, capacity.offered() as second:
-        waits = asyncio.create_task(capacity.take())
-        await asyncio.sleep(0)
-        assert (first.done(), second.done()) == (True, False)
-        capacity.give_back()
-        await waits
-        assert not second.done()
 
 
 async def test_if_an_attempt_takes_the_machine_that_was_called_in_another_one_is() -> None:

@@ -66,14 +66,6 @@ def ask(disk: Disk, tmp_path: Path) -> Callable[[float], str | None]:
     return ask
 
 
-def test_files_that_take_long_to_look_at_are_looked_at_seldom(disk: Disk, ask: Callable[[float], str | None]) -> None:
-    disk.files = MOST_FILES // 2
-    assert [ask(6), disk.looks] == [None, 1]
-    disk.files += MOST_FILES // 4
-    assert [ask(10), disk.looks] == [None, 1]
-    assert [ask(LOOK_TAKES * 20), disk.looks] == [None, 2]
-
-
 @pytest.mark.parametrize(("more", "limit"), [({"files": MOST_FILES}, "files"), ({"used": DISK}, "disk")])
 def test_what_a_file_system_has_given_away_brings_the_next_look_forward(
     disk: Disk, ask: Callable[[float], str | None], more: dict[str, int], limit: str
@@ -108,11 +100,3 @@ def test_a_download_that_is_kept_counts_once_while_the_browser_has_it_and_afterw
     assert machine_limits.used_below(str(scratch), MOST_FILES)[0] == alone
     assert take_files(scratch, evidence) is None
     assert (evidence / FILES / DOWNLOADED / "prices.csv").stat().st_size == 64 * 1024
-
-
-def test_what_others_use_makes_for_one_look_only(disk: Disk, ask: Callable[[float], str | None]) -> None:
-    disk.files = MOST_FILES // 2
-    assert ask(6) is None
-    disk.files_of_others = 2 * MOST_FILES
-    assert [ask(LOOK_TAKES * 2), disk.looks] == [None, 2]
-    assert [ask(LOOK_TAKES * 2), disk.looks] == [None, 2]

@@ -86,29 +86,6 @@ async def read(reader: asyncio.StreamReader) -> dict[str, Any]:
 OPENED = {"result": {"context": {"guid": "browser-context@1"}}}
 
 
-async def test_a_closed_relay_leaves_the_driver_once_each_context_is_opened(tmp_path: Path) -> None:
-    """The driver would open them all the same, and tell later clients of them, but not the supervisor."""
-    async with relay_of(tmp_path, Desk()) as (relay, (_, writer), (asked, driver)):
-        writer.write(message(1, "newContext") + message(2, "newContext"))
-        calls = [await read(asked) for _ in range(2)]
-        writer.write(message(3, "newContext"))
-        relay.close()  # before it has read the last one, which the driver never gets
-        assert not await relay.ended(0)
-        for call, answer in zip(calls, ({"error": {}}, OPENED), strict=True):
-            driver.write(json.dumps({"id": 1, "error": {}}).encode() + END)  # of another call, which is none of these
-            driver.write(json.dumps({"id": call["id"], **answer}).encode() + END)
-        assert await relay.ended(10)
-        assert await asked.read() == b""
-
-
-async def test_a_relay_whose_driver_ends_knows_what_was_being_opened(tmp_path: Path) -> None:
-    async with relay_of(tmp_path, Desk()) as (relay, (_, writer), (asked, driver)):
-        writer.write(message(1, "newContext"))
-        await read(asked)
-        driver.close()
-        assert not await relay.ended(10)
-
-
 async def test_user_code_cannot_abort_the_opening_of_a_context(tmp_path: Path) -> None:
     async with relayed(tmp_path, Desk()) as ((reader, writer), (asked, driver)):
         call = {"id": 1, "guid": "x", "method": "newContext", "params": {}, "metadata": {"timeout": 1, "title": "x"}}

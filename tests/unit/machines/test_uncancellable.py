@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,21 +56,3 @@ async def test_work_ends_before_a_cancel_is_heard_and_a_cancel_is_always_heard(
         assert isinstance(task.exception(), ValueError)
     else:
         assert task.result() == "done"
-
-
-async def test_a_timeout_around_it_is_heard_after_the_work() -> None:
-    work = Work(50, "return")
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await uncancellable(work())
-    assert work.ended
-
-
-async def test_errors_that_nobody_hears_are_not_reported_as_forgotten() -> None:
-    """Warnings are errors here: an exception that was never retrieved would fail this test."""
-    work = Work(2, "raise")
-    task = asyncio.create_task(uncancellable(work()))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task

@@ -87,68 +87,6 @@ async def test_current_is_the_manifest_of_the_deployed_version(
     assert await catalog.get_manifest("shop", first.version) == first
 
 
-async def test_a_young_answer_comes_from_memory_also_that_there_is_none(counting: Counting, deployed: Deployed):
-    catalog = Catalog(counting, timedelta(hours=1))
-    await deployed()
-    counting.reads.clear()
-    for _ in range(3):
-        assert await catalog.get_current("shop") is not None
-        assert await catalog.get_current("other") is None
-    assert counting.reads == {"last-deploy.json": 1, "current.json": 2, "manifest.json": 1}
-
-
-async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(
-    counting: Counting, catalog: Catalog, deployed: Deployed
-):
-    await deployed(name="a")
-    manifest = await deployed(name="b")
-    assert await catalog.list_projects() == ["a", "b"]
-    assert await catalog.get_current("b") == manifest
-    counting.reads.clear()
-    counting.lists = 0
-    for _ in range(3):
-        assert await catalog.list_projects() == ["a", "b"]
-        assert await catalog.get_current("b") == manifest
-    assert counting.reads == {"last-deploy.json": 6}
-    assert counting.lists == 0
-
-
-async def test_after_a_deploy_only_what_has_changed_is_read_again(
-    counting: Counting, catalog: Catalog, deployed: Deployed
-):
-    manifests = {name: await deployed(name=name) for name in ("a", "b", "c")}
-    for name in await catalog.list_projects():
-        assert await catalog.get_current(name) == manifests[name]
-    manifests["b"] = await deployed({"api/more.py": ""}, name="b")
-    counting.reads.clear()
-    counting.lists = 0
-    for name in await catalog.list_projects():
-        assert await catalog.get_current(name) == manifests[name]
-    assert (counting.reads["current.json"], counting.reads["manifest.json"], counting.lists) == (1, 1, 1)
-
-
-async def test_what_was_read_before_any_list_is_read_again(counting: Counting, catalog: Catalog, deployed: Deployed):
-    await deployed(name="a")
-    assert await catalog.get_current("a") is not None
-    await deployed(name="b")
-    counting.reads.clear()
-    assert await catalog.list_projects() == ["a", "b"]
-    assert await catalog.get_current("a") is not None
-    assert counting.reads["current.json"] == 1, "nobody knows whether it was replaced between the read and the list"
-
-
-async def test_a_version_deployed_again_needs_no_look_at_its_manifest(
-    make_project: Make, counting: Counting, catalog: Catalog
-):
-    folder = make_project()
-    for _ in range(3):
-        await deploy(folder, counting)
-        counting.reads.clear()
-        assert await catalog.get_current("shop") is not None
-        assert counting.reads["current.json"] == 1
-    assert counting.reads["manifest.json"] == 0
-
-
 @pytest.mark.parametrize("listed", [False, True])
 async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
     make_project: Make, counting: Counting, tmp_path: Path, listed: bool, catalog: Catalog
@@ -197,33 +135,6 @@ async def test_callers_at_the_same_time_share_one_read(counting: Counting, catal
     assert counting.reads == {"last-deploy.json": 1, "current.json": 1, "manifest.json": 1}
 
 
-async def test_callers_share_an_error_and_the_next_one_asks_anew(counting: Counting, deployed: Deployed):
-    catalog = Catalog(counting, timedelta(hours=1))
-    manifest = await deployed()
-    counting.reads.clear()
-    counting.error = StoreError("away")
-    answers = await asyncio.gather(*[catalog.get_current("shop") for _ in range(5)], return_exceptions=True)
-    assert answers == [counting.error] * 5
-    assert counting.reads == {"last-deploy.json": 1}
-    counting.error = None
-    assert await catalog.get_current("shop") == manifest
-
-
-async def test_when_all_give_up_the_read_is_stopped(counting: Counting):
-    catalog = Catalog(counting)
-    counting.open.clear()
-    callers = [asyncio.create_task(catalog.get_current("shop")) for _ in range(3)]
-    await until(lambda: counting.reads["current.json"] == 1)
-    before = asyncio.all_tasks()
-    for caller in callers:
-        caller.cancel()
-    await asyncio.wait(callers)
-    assert all(caller.cancelled() for caller in callers)
-    assert len(before - asyncio.all_tasks()) == 4
-    counting.open.set()
-    assert await catalog.get_current("shop") is None
-
-
 async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counting: Counting):
     catalog = Catalog(counting)
     for name in ("../../etc", "A", "", "a/b", "\0"):
@@ -258,17 +169,3 @@ async def test_what_is_damaged_or_lost_in_the_store_says_so(counting: Counting, 
     await counting.put(object_keys.current_version("shop"), b"")
     with pytest.raises(StoreError, match=r"The current\.json of project 'shop' .* is damaged"):
         await catalog.get_current("shop")
-
-
-async def test_of_the_names_that_are_asked_for_the_oldest_are_forgotten(
-    counting: Counting, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("callboard.projects.catalog._CACHE_SIZE", 10)
-    catalog = Catalog(counting)
-    for number in range(50):
-        await catalog.get_current(f"p{number}")
-    counting.reads.clear()
-    await catalog.get_current("p49")
-    assert counting.reads == {}
-    await catalog.get_current("p0")
-    assert counting.reads["current.json"] == 1, "it was forgotten"

@@ -1,7 +1,6 @@
 """Environment variables: nothing of them is in the clear in the store, how often they are read, and those of `.env`."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -29,31 +28,6 @@ async def test_nothing_is_stored_in_the_clear_and_nothing_opens_elsewhere(tmp_pa
             await variables.list(project)
         assert await variables.delete(project, name)
     assert not await variables.delete("shop", "OTHER")
-
-
-async def test_only_what_has_changed_is_read_again(tmp_path: Path):
-    class Counting(FolderStore):
-        reads: ClassVar[list[str]] = []
-
-        async def get(self, key: str) -> bytes | None:
-            self.reads.append(key)
-            return await super().get(key)
-
-    store, ring = Counting(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
-    api, worker = (Variables("w", store, ring) for _ in range(2))
-    for name in ("A", "B"):
-        await api.set("shop", name, SetVariable(value=name), by="me")
-    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
-    Counting.reads.clear()
-    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
-    assert Counting.reads == []
-    await api.set("shop", "B", SetVariable(value="changed"), by="me")
-    Counting.reads.clear()
-    assert [each.value for each in await worker.list("shop")] == ["A", "changed"]
-    assert Counting.reads == [object_keys.variable("shop", "B")]
-    await api.delete("shop", "A")
-    assert [each.name for each in await worker.list("shop")] == ["B"]
-    assert "changed" not in repr(await worker.list("shop"))
 
 
 async def test_a_run_reads_variables_once_its_project_or_the_workspace_has_had_one(tmp_path: Path):

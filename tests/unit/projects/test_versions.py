@@ -66,19 +66,6 @@ async def test_a_version_is_fetched_once_and_then_there(gated: Gated, root: Path
     assert names(root / "shop") == [manifest.version]
 
 
-async def test_callers_at_the_same_time_share_one_fetch(gated: Gated, root: Path, manifest: Manifest):
-    folders = VersionFolders(gated, root)
-    gated.open.clear()
-    callers = [asyncio.create_task(folders.ensure("shop", manifest.version)) for _ in range(10)]
-    await until(lambda: gated.downloads == 1)
-    callers[0].cancel()
-    await asyncio.wait([callers[0]])
-    gated.open.set()
-    assert set(await asyncio.gather(*callers[1:])) == {root / "shop" / manifest.version}
-    assert gated.downloads == 1
-    assert names(root / "shop") == [manifest.version]
-
-
 FETCH = (
     "import asyncio, sys; from pathlib import Path\n"
     "from callboard.projects.versions import VersionFolders; from callboard.storage.folder import FolderStore\n"

@@ -98,17 +98,6 @@ async def test_a_revoked_key_is_refused_by_another_api_within_five_seconds(store
     assert [each async for each in store.list("keys/")] == []
 
 
-async def test_what_is_known_is_read_again_after_three_seconds_once_for_all(store: FaultyStore, clock: Clock):
-    known = StoredKeys(store)
-    made = await known.create(GRANTED, BY)
-    store.tries.clear()
-    for reads in (1, 1, 2):
-        await asyncio.gather(*(find(known, made.key) for _ in range(20)))
-        assert len(store.tries) == reads
-        clock.ahead += 2
-    assert await find(known, made.key) is not None
-
-
 @pytest.mark.parametrize("is_slow", [False, True])
 async def test_while_the_store_is_away_nobody_knows_whether_a_key_is_good(
     store: FaultyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_slow: bool

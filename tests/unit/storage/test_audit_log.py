@@ -9,7 +9,7 @@ import pytest
 
 from callboard.schemas.rest.audit import AuditActor, AuditEntry
 from callboard.storage import audit_log, object_keys
-from callboard.storage.audit_log import AuditFilter, AuditLog, AuditName
+from callboard.storage.audit_log import AuditFilter, AuditLog
 from callboard.storage.folder import FolderStore
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
@@ -138,12 +138,3 @@ async def test_entries_of_whole_days_are_removed(log: AuditLog):
     assert await log.remove_before(NOON.date() - timedelta(days=1), float("inf")) == 2
     assert [each.time for each in await found(log)] == [NOON, NOON - timedelta(days=1)]
     assert await log.remove_before(date.max, 0) == 0, "its time is over"
-
-
-def test_a_key_fits_into_a_file_name_and_tells_what_it_was_made_of():
-    name = AuditName.of(
-        entry(action="authsession.validate", actor="operator-0123abcd", name="ü" * 500, project="p" * 200)
-    )
-    assert AuditName.read(name.key) == name
-    assert len(name.key.rpartition("/")[2]) <= 255
-    assert object_keys.audit_day(NOON.date().isoformat()) < name.key < name.place

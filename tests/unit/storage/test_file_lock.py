@@ -64,20 +64,6 @@ def test_it_is_free_when_its_owner_was_killed(path: Path) -> None:
     assert not is_locked(path)
 
 
-def test_asking_leaves_it_free(path: Path) -> None:
-    assert not is_locked(path)
-    lock = try_lock(path)
-    assert lock is not None
-    lock.release()
-
-
-def test_what_does_not_exist_is_not_locked(tmp_path: Path) -> None:
-    assert not is_locked(tmp_path / "none")
-    assert try_lock(tmp_path / "none") is None
-    with pytest.raises(FileNotFoundError):
-        wait_for_lock(tmp_path / "none")
-
-
 def test_a_folder_is_removed_only_once_its_owner_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "partial"
     folder.mkdir()

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import strategies as st
 
 from callboard.schemas.errors import StoreError
 from callboard.storage.folder import FolderStore
@@ -30,36 +29,6 @@ def store(tmp_path: Path) -> FolderStore:
 
 async def keys(store: Store, prefix: str = "") -> list[str]:
     return [key async for key in store.list(prefix)]
-
-
-parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(
-    lambda part: part not in {".", ".."} and not part.startswith(".tmp-")
-)
-
-
-async def test_a_folder_of_keys_is_not_an_object(store: FolderStore) -> None:
-    await store.put("a/b/c", b"1")
-    assert await store.get("a/b") is None
-    assert not await store.exists("a/b")
-    await store.delete("a/b")
-    assert await store.get("a/b/c") == b"1"
-    assert await store.get("a/b/c/d") is None
-
-
-async def test_delete_removes_the_object_and_the_folders_it_empties(store: FolderStore, tmp_path: Path) -> None:
-    await store.put("a/b/c", b"1")
-    await store.put("a/d", b"2")
-    await store.delete("a/b/c")
-    assert await keys(store) == ["a/d"]
-    assert [path.name for path in (tmp_path / "artifacts" / "a").iterdir()] == ["d"]
-
-
-async def test_list_goes_beyond_one_batch(store: FolderStore, tmp_path: Path) -> None:
-    folder = tmp_path / "artifacts" / "many"
-    folder.mkdir(parents=True)
-    for number in range(2500):
-        (folder / f"{number:04}").touch()
-    assert await keys(store, "many/") == [f"many/{number:04}" for number in range(2500)]
 
 
 def test_a_killed_writer_leaves_the_old_object_and_nothing_visible(store: FolderStore, tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ import httpx
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from temporalio.common import MetricMeter
 
 from callboard.dev import ports
-from callboard.telemetry import metrics
 from callboard.telemetry.metrics import INSTRUMENTS, Metrics
 from callboard.telemetry.runtime import make_runtime
 from tests.support.repository import REPOSITORY
@@ -108,13 +106,6 @@ async def test_what_happened_is_told(families: dict[str, Metric]) -> None:
         if each.buckets:
             bounds = {float(sample.labels["le"]) for sample in families[each.name].samples if "le" in sample.labels}
             assert bounds == {*each.buckets, float("inf")}, each.name
-
-
-def test_without_a_meter_nothing_happens() -> None:
-    off = Metrics(MetricMeter.noop)
-    assert not off.is_on
-    happen(off)
-    assert not metrics.current().is_on, "no test of this process may turn them on for others"
 
 
 def test_the_expressions_of_the_page_use_metrics_that_there_are() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowHandle
 
 from callboard.temporal import closing
 from tests.support.polling import until
@@ -38,14 +38,6 @@ async def test_the_server_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None
     deaf = Deaf("the result")
     assert await closing.wait_for_result(deaf.handle) == "the result"
     assert deaf.asked == 2
-
-
-async def test_a_failure_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "_FIRST_WAIT_SECONDS", 0.01)
-    failure = WorkflowFailureError(cause=RuntimeError())
-    with pytest.raises(WorkflowFailureError) as raised:
-        await closing.wait_for_result(Deaf(failure).handle)
-    assert raised.value is failure
 
 
 async def test_a_cancel_ends_the_wait() -> None:

@@ -35,28 +35,6 @@ async def test_whoever_asks_while_a_call_runs_shares_the_next_one() -> None:
     assert len(calls.begun) == 2
 
 
-async def test_calls_of_different_keys_run_side_by_side() -> None:
-    calls, coalescer = Calls(), Coalescer[str, str]()
-    asked = [asyncio.create_task(coalescer.run(key, calls.call)) for key in ("a", "b")]
-    await until(lambda: len(calls.begun) == 2)
-    for number, call in enumerate(calls.begun):
-        call.set_result(str(number))
-    assert await asyncio.gather(*asked) == ["0", "1"]
-
-
-async def test_a_failure_is_told_to_all_and_the_next_call_is_made_all_the_same() -> None:
-    calls, coalescer = Calls(), Coalescer[str, str]()
-    first = [asyncio.create_task(coalescer.run("run", calls.call)) for _ in range(2)]
-    await until(lambda: calls.begun)
-    later = asyncio.create_task(coalescer.run("run", calls.call))
-    await asyncio.sleep(0)
-    calls.begun[0].set_exception(ValueError("no"))
-    assert [type(error) for error in await asyncio.gather(*first, return_exceptions=True)] == [ValueError] * 2
-    await until(lambda: len(calls.begun) == 2)
-    calls.begun[1].set_result("yes")
-    assert await later == "yes"
-
-
 async def test_a_caller_that_is_canceled_takes_the_call_from_nobody() -> None:
     calls, coalescer = Calls(), Coalescer[str, str]()
     leaving, staying = (asyncio.create_task(coalescer.run("run", calls.call)) for _ in range(2))

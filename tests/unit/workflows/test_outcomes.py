@@ -1,6 +1,5 @@
 """What the end of an Attempt means for its Run, row by row."""
 
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -16,7 +15,7 @@ from temporalio.exceptions import (
 )
 
 from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
-from callboard.schemas.workflow.base import HEADLINE_LIMIT, MESSAGE_LIMIT, JsonRef
+from callboard.schemas.workflow.base import HEADLINE_LIMIT, MESSAGE_LIMIT
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 from tests.support.present import present
 from workflows import auth_outcomes, outcomes
@@ -51,37 +50,6 @@ def timeout(kind: TimeoutType) -> TimeoutError:
 
 def failed(error: RunError | None = ERROR, *, final: bool = False) -> AttemptOutcome:
     return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
-
-
-def test_completed():
-    result, payloads = (
-        JsonRef(text="[1]", size=3),
-        JsonRef(key="runs/p/r/attempts/2/extended-payloads.json", size=50_000),
-    )
-    ended = AttemptOutcome(status=AttemptStatus.COMPLETED, result=result, extended_payloads=payloads)
-    assert outcomes.completed(ended, 2) == RunOutcome(
-        status=RunStatus.COMPLETED, result=result, extended_payloads=payloads, attempts=2
-    )
-
-
-def test_failed_attempts_are_wrapped_with_the_last_error_inside():
-    outcome = outcomes.attempts_failed(failed(), 4)
-    assert (outcome.status, outcome.attempts) == (RunStatus.FAILED, 4)
-    assert outcome.error == RunError(
-        code=ErrorCode.API_ATTEMPTS_FAILED,
-        category="execution",
-        message=ERROR.message,
-        retirable=True,
-        details={
-            "attempts_count": 4,
-            "last_error": {"code": "script-timeout", "category": "execution", "message": ERROR.message},
-        },
-    )
-
-
-def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen():
-    with pytest.raises(ValueError, match="has no error"):
-        outcomes.failed_for_good(failed(None), 1)
 
 
 def test_a_failure_says_in_short_what_its_outcome_says_in_full():
@@ -167,28 +135,10 @@ def child_error(cause: BaseException) -> ChildWorkflowError:
     return error
 
 
-def as_received(error: ApplicationError) -> ApplicationError:
-    """The error as whoever reads the close decodes it: its detail is plain JSON."""
-    details = [json.loads(outcome.model_dump_json()) for outcome in error.details]
-    return ApplicationError(error.message, *details, type=error.type, non_retryable=error.non_retryable)
-
-
 def closed_as(outcome: RunOutcome, *, cancel_requested: bool = False) -> ApplicationError:
     with pytest.raises(ApplicationError) as raised:
         outcomes.close(outcome, cancel_requested=cancel_requested)
     return raised.value
-
-
-def test_a_completed_run_returns_its_outcome():
-    outcome = RunOutcome(status=RunStatus.COMPLETED, attempts=1)
-    assert outcomes.close(outcome, cancel_requested=True) is outcome
-
-
-def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message():
-    outcome = outcomes.attempts_failed(failed(), 4)
-    error = closed_as(outcome)
-    assert (error.type, error.message, error.non_retryable) == ("api-attempts-failed", ERROR.message, True)
-    assert list(error.details) == [outcome]
 
 
 @pytest.mark.parametrize("cancel_requested", [False, True])
@@ -200,18 +150,6 @@ def test_a_run_canceled_by_nobody_fails_with_the_type_of_its_reason(*, cancel_re
 def test_a_canceled_run_whose_workflow_was_not_asked_to_cancel_fails_it():
     """Temporal lets no such workflow close as Canceled."""
     assert closed_as(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED)).type == "cancelled-user-action"
-
-
-def test_an_outcome_that_does_not_say_why_is_a_defect():
-    with pytest.raises(ValueError, match="says why"):
-        outcomes.close(RunOutcome(status=RunStatus.FAILED), cancel_requested=False)
-
-
-def test_the_outcome_is_read_from_the_failure_it_travels_in():
-    outcome = outcomes.failed_for_good(failed(final=True), 2)
-    error = as_received(closed_as(outcome))
-    assert outcomes.outcome_of_failure(error, RunOutcome) == outcome
-    assert outcomes.from_child_error(child_error(error)) == outcome
 
 
 @pytest.mark.parametrize(

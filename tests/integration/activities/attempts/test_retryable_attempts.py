@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import threading
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +16,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import attempt_activities
-from activities.attempts import attempt_artifacts, attempt_steps
-from callboard.machines import attempt_spec
+from activities.attempts import attempt_artifacts
 from callboard.machines.attempt_spec import masker_for
 from callboard.projects.deploy import deploy
 from callboard.schemas.errors import BadRequest, StoreError
@@ -37,7 +35,6 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security import seal_context
-from callboard.security.secret_detection import find_secrets_in_state
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import AttemptWorker, ScriptedPool, attempt_input, open_bench
@@ -175,23 +172,6 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
     assert (await scene.attempt(AttemptKind.CHECK)).number == 1
-
-
-async def test_searches_states_for_secrets_outside_the_main_thread(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[threading.Thread] = []
-
-    def noted(state: dict[str, Any]) -> set[str]:
-        threads.append(threading.current_thread())
-        return find_secrets_in_state(state)
-
-    for module in (attempt_spec, attempt_steps):
-        monkeypatch.setattr(module, "find_secrets_in_state", noted)
-    scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
-    await scene.attempt(AttemptKind.CHECK)
-    assert len(threads) == 2, "for the state that it was given, and for the one that it has left"
-    assert threading.main_thread() not in threads
 
 
 # A check.

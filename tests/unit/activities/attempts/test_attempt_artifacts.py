@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import threading
 import zipfile
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ from callboard.storage import object_keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore
 from tests.support.machines import attempt_of
-from tests.support.masking_threads import masking_threads
 from tests.support.present import present
 
 PNG = b"\x89PNG\r\n\x1a\n and what follows"
@@ -105,15 +103,6 @@ async def test_a_cookie_is_secret_in_the_trace_of_an_attempt_that_has_a_login(ro
     await room.upload()
     with zipfile.ZipFile(room.put("trace.zip")) as file:
         assert (b"s3ssion-1" not in file.read("trace.network")) is logs_in
-
-
-async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(room: Room) -> None:
-    room.left = AttemptEvidence(f"https://shop.test/{SECRET}", {"trace": f"One, of {SECRET}."})
-    with masking_threads() as threads:
-        kept = await room.upload()
-    assert kept.missing["trace"] == "One, of ***."
-    assert threads
-    assert threading.main_thread() not in threads
 
 
 async def test_of_one_that_completed_there_is_a_trace_only_with_a_picture_in_it(room: Room) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import pytest
 
 from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
 from callboard.machines.log_writer import LogWriter
-from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.security.masking import Masker
@@ -24,7 +22,6 @@ from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore, failing
-from tests.support.masking_threads import masking_threads
 from tests.support.present import present
 
 OFTEN = LogPolicy(first_piece=timedelta(milliseconds=1), piece_interval=timedelta(milliseconds=1))
@@ -133,22 +130,6 @@ async def test_a_store_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> N
         assert messages(await desk.stored()) == ["begins", "line", "over"]
 
 
-async def test_a_piece_that_is_there_though_its_write_failed_goes_too(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, OFTEN) as desk:
-        put = desk.store.put
-
-        async def put_and_fail(key: str, data: bytes) -> None:
-            await put(key, data)
-            if "/log/" in key:
-                raise StoreError("The answer was lost.")
-
-        desk.store.put = put_and_fail
-        desk.log.file.write_line("begins")
-        await desk.until_stored(b"begins")
-        await desk.end()
-        assert await desk.pieces() == {}
-
-
 @pytest.mark.parametrize("name", ["log.jsonl", "0.jsonl"])
 async def test_a_store_that_does_not_answer_is_not_waited_for(tmp_path: Path, name: str) -> None:
     never = asyncio.Event()
@@ -177,31 +158,6 @@ async def test_what_is_masked_in_the_whole_is_masked_in_pieces(tmp_path: Path) -
         expected = ["begins", 'it is ***, "***"', "***", "both: ***", "over"]
         assert messages(await desk.stored()) == expected
         assert all(b"password" not in data and b"key " not in data for _, data in desk.store.writes)
-
-
-async def test_a_line_is_masked_in_a_thread_if_the_secrets_are_many(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, NEVER) as desk:
-        desk.log.file.masker = Masker(f"password-{number}" for number in range(200))
-        desk.keeper.text(b"it is password-99\n")
-        with masking_threads() as threads:
-            await desk.end()
-        assert messages(await desk.stored()) == ["it is ***", "over"]
-        assert threads
-        assert threading.main_thread() not in threads
-
-
-async def test_much_goes_through_in_pieces_of_a_size(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, OFTEN) as desk:
-        desk.log.file.masker = Masker(["my-password"])
-        desk.log.file.write_line("begins")
-        for _ in range(40):
-            desk.keeper.text(b"my-password and more\n" * 1000)
-        await desk.until_stored(b"and more")
-        came = await desk.end()
-        whole = await desk.stored()
-        assert len(whole) == came.size
-        assert messages(whole) == ["begins", *["*** and more"] * 40_000, "over"]
-        assert max(len(data) for key, data in desk.store.writes if not key.endswith("log.jsonl")) <= 1024 * 1024
 
 
 async def test_what_is_forged_stays_a_message(tmp_path: Path) -> None:

@@ -41,15 +41,6 @@ async def test_one_attempt_is_stopped_and_no_other(running_attempts: RunningAtte
     assert list(running_attempts) == []
 
 
-async def test_what_is_not_here_cannot_be_stopped(running_attempts: RunningAttempts) -> None:
-    assert not running_attempts.stop("run", 1)
-    attempt = running("run", 1)
-    with running_attempts.register(attempt):
-        assert not running_attempts.stop("other", 1)
-        attempt.task.cancel()
-    assert not running_attempts.stop("run", 1)
-
-
 async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(running_attempts: RunningAttempts) -> None:
     """A check that is tried again has another number by then; its Run has one Attempt at a time."""
     attempt = running("run", 2)
@@ -67,32 +58,6 @@ async def test_all_are_let_go_with_the_reason(running_attempts: RunningAttempts)
         running_attempts.interrupt_all("no Temporal")
         await asyncio.wait([attempt.task for attempt in attempts])
         assert {(attempt.cause, attempt.message) for attempt in attempts} == {(Cause.INTERRUPTED, "no Temporal")}
-
-
-async def test_the_first_reason_to_stop_stays(running_attempts: RunningAttempts) -> None:
-    attempt = running("run", 1)
-    with running_attempts.register(attempt):
-        running_attempts.interrupt_all("no Temporal")
-        assert running_attempts.stop("run", 1)
-        assert (attempt.cause, attempt.message) == (Cause.INTERRUPTED, "no Temporal")
-        await asyncio.wait({attempt.task})
-
-
-async def test_an_attempt_that_has_ended_is_not_stopped_any_more(running_attempts: RunningAttempts) -> None:
-    attempt = running("run", 1, asyncio.sleep(0))
-    await attempt.task
-    with running_attempts.register(attempt):
-        running_attempts.stop("run", 1)
-        running_attempts.interrupt_all("no Temporal")
-        assert attempt.cause is None
-
-
-async def test_a_ticket_is_given_back_also_when_the_attempt_fails(running_attempts: RunningAttempts) -> None:
-    attempt = running("run", 1)
-    with pytest.raises(ValueError), running_attempts.register(attempt):
-        raise ValueError
-    attempt.task.cancel()
-    assert list(running_attempts) == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from activities.workers.fleet_member import FleetMember
 from activities.workers.project_workers import ProjectWorkerManager
 from callboard.machines.lease import Lease
 from callboard.schemas.errors import Unavailable
-from callboard.schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, list_id
+from callboard.schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest
 from callboard.temporal.fleet import BaseUnknown, FleetClient
 from tests.support.polling import until
 
@@ -133,62 +133,12 @@ class House:
             await self.member.leave()
 
 
-async def test_it_says_all_once_and_then_only_what_has_changed() -> None:
-    house = House(dead=["predecessor"])
-    requests = house.fleet.requests
-    async with house.up():
-        await until(lambda: len(requests) >= 5)
-        assert house.fleet.left == ["predecessor"]
-        assert {request.max_machines for request in requests} == {7}
-        shop = list_id(SHOP)
-        assert [request.base for request in requests[:4]] == [shop, None, shop, shop], "another may have told the same"
-        assert [request.changes for request in requests[:4]] == [{}, SHOP, {}, {}]
-        assert [request.held for request in requests[:5]] == [{}, {}, {"shop": 2}, None, None]
-        assert [request.number for request in requests[:5]] == [1, 2, 3, 4, 5]
-        assert [request.warm for request in requests[:5]] == [{}, {}, {"shop": 1}, None, None]
-        assert 25 < house.lease.remaining <= 30
-        assert house.lease.share("shop") == 2
-        house.workers.runs = 1
-        await until(lambda: requests[-1].used == {"shop": 1})
-        assert (requests[-1].held, requests[-1].busy, requests[-1].warm) == (None, {"shop": 1}, None)
-        await until(lambda: requests[-1].busy is None)
-        assert {request.isolation for request in requests} == {"open"}
-        house.deployed.sizes = {}
-        house.deployed.changed.set()
-        await until(lambda: requests[-1].serves == list_id({}))
-        (told,) = [request for request in requests if request.changes and request.base is not None]
-        assert (told.base, told.changes) == (shop, {"shop": None})
-    assert house.fleet.left == ["predecessor", "me"]
-
-
-async def test_it_says_all_again_to_a_workflow_that_does_not_know_it() -> None:
-    house = House()
-    async with house.up():
-        await until(lambda: house.lease.share("shop") == 2)
-        house.fleet.lists = {None}
-        told = len(house.fleet.requests)
-        await until(lambda: any(request.changes == SHOP for request in house.fleet.requests[told:]))
-
-
 async def test_after_a_request_without_an_answer_it_says_what_it_holds() -> None:
     house = House()
     async with house.up():
         await until(lambda: house.fleet.requests[-1:] and house.fleet.requests[-1].held is None)
         house.fleet.away = True
         await until(lambda: house.fleet.requests[-1].held == {"shop": 2})
-
-
-async def test_what_its_machines_do_is_said_with_the_next_request() -> None:
-    house = House()
-    house.fleet.next_within = timedelta(hours=1)
-    async with house.up():
-        await until(lambda: house.lease.share("shop") == 2)
-        served, told = house.rounds.count("served"), len(house.fleet.requests)
-        house.workers.runs = 1
-        await until(lambda: house.rounds.count("served") > served + 3)
-        assert len(house.fleet.requests) == told, "it is no reason to ask"
-        house.deployed.changed.set()
-        await until(lambda: house.fleet.requests[-1].busy == {"shop": 1})
 
 
 async def test_it_says_at_once_that_it_leaves() -> None:
@@ -198,13 +148,6 @@ async def test_it_says_at_once_that_it_leaves() -> None:
         await until(lambda: house.lease.share("shop") == 2)
         house.workers.stopping = True
         await until(lambda: house.fleet.requests[-1].leaving)
-
-
-async def test_its_rounds_are_told_also_while_nobody_answers() -> None:
-    house = House()
-    house.fleet.away = True
-    async with house.up():
-        await until(lambda: house.rounds.count("asked") >= 3 and house.rounds.count("served") >= 3)
 
 
 async def test_what_runs_is_held_after_the_share_has_become_smaller() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
 from callboard.security.apikeys import operator_of
@@ -62,14 +60,3 @@ def test_a_job_run_says_in_temporal_whether_somebody_has_triggered_it():
     assert details(JobRunType.MANUAL, SOMEBODY) == "by `nightly (Zk3vT9qLm2Xa)`"
     assert details(JobRunType.MANUAL, None) == "by hand"
     assert details(JobRunType.SCHEDULED, None) == "by its Schedule"
-
-
-@pytest.mark.parametrize("reason", [None, "", "Canceled by", "Canceled by x", "canceled by x (y)", "because (y)"])
-def test_a_cancel_that_does_not_say_by_whom_is_by_nobody(reason: str | None):
-    assert Actor.of_cancel_reason(reason) is None
-
-
-@pytest.mark.parametrize("name", ["nightly", "a (b)", "a.b_c-d", "of\nlines"])
-def test_who_has_canceled_is_read_as_it_was_written(name: str):
-    actor = Actor(id="Zk3vT9qLm2Xa", name=name)
-    assert Actor.of_cancel_reason(actor.cancel_reason) == actor

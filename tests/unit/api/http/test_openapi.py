@@ -1,13 +1,9 @@
 """The routes, and the OpenAPI page: complete, with examples, and served without an outside address."""
 
 import re
-from collections.abc import Callable
-from inspect import iscoroutinefunction
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from api.dashboard.rendering import CONTENT_SECURITY_POLICY
@@ -16,22 +12,6 @@ from tests.support.api_in_process import Api
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 ALWAYS = {"401", "403", "404", "429", "500", "503"}
 """What every call of a project may be answered with."""
-
-
-def called_in_a_thread(dependant: Dependant) -> list[Any]:
-    """What FastAPI calls in another thread for a route: each time, a request waits for that thread."""
-    called = [dependant.call] if dependant.call is not None and not _is_async(dependant.call) else []
-    return called + [call for each in dependant.dependencies for call in called_in_a_thread(each)]
-
-
-def _is_async(call: Callable[..., Any]) -> bool:
-    return iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)
-
-
-async def test_no_request_waits_for_a_thread_of_the_framework(api: Api):
-    routes = [route for route in api.app.routes if isinstance(route, APIRoute)]
-    assert len(routes) > 100
-    assert {route.path: found for route in routes if (found := called_in_a_thread(route.dependant))} == {}
 
 
 async def test_openapi_describes_every_route_with_its_errors(api: Api):

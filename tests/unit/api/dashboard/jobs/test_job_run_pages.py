@@ -5,7 +5,6 @@ import pytest
 
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
 from callboard.schemas.workflow.run import RunCause, RunStatus
-from callboard.storage import object_keys
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
@@ -158,30 +157,6 @@ async def test_why_a_job_run_ended_is_shown_escaped(api: Api, pages: Pages):
     assert "auth-session-validate-dependency-failed" in text
     assert ESCAPED in text
     assert "<img src=x" not in text
-
-
-async def test_the_results_are_downloaded_as_a_file(api: Api, pages: Pages):
-    await api.store.put(object_keys.job_run_shard("shop", JOB_RUN_ID, 0, 1), b"{}\n")
-    api.job_runs.change(
-        JOB_RUN_ID, status=JobRunStatus.SUCCESS, ended_at=BEGAN, progress=JobRunProgress(total=1, shards=1)
-    )
-    answer = await pages.get(f"{PATH}/results")
-    assert (answer.status_code, answer.text) == (200, "{}\n")
-    assert answer.headers["content-disposition"] == f'attachment; filename="results_{JOB_RUN_ID}.jsonl"'
-
-
-async def test_the_list_of_runs_is_filtered_by_job_and_job_run_and_links_them(api: Api, pages: Pages):
-    api.run_queries.answer = RunPage((line("a-run", job_id="nightly", job_run_id=JOB_RUN_ID),), None)
-    text = (await pages.get(f"/projects/shop/runs?jobId=nightly&jobRunId={JOB_RUN_ID}&status=failed")).text
-    (asked, *_) = api.run_queries.asked[-1]
-    assert (asked.jobs, asked.job_runs, asked.statuses) == ({"nightly"}, {JOB_RUN_ID}, {RunStatus.FAILED})
-    assert f'name="jobRunId" value="{JOB_RUN_ID}"' in text
-    assert f'href="{PATH}"' in text
-    refused = await pages.get("/projects/shop/runs?jobId=a%00b")
-    assert (refused.status_code, "jobId" in refused.text) == (400, True)
-    escaped = (await pages.get("/projects/shop/runs", params={"jobId": EVIL})).text
-    assert ESCAPED in escaped
-    assert "<img src=x" not in escaped
 
 
 async def test_a_run_shows_and_links_its_job_and_its_job_run(api: Api, pages: Pages):

@@ -86,14 +86,6 @@ async def test_a_project_tells_how_it_does(api: Api, pages: Pages):
     assert 'href="/projects/shop/runs/run-0"' in text
 
 
-async def test_of_hours_that_are_over_runs_are_counted_once(api: Api, pages: Pages):
-    first = (await pages.get("/projects/shop.json")).json()["endedByHour"]
-    assert first == [api.run_queries.recently_ended] * 24
-    api.run_queries.counted.clear()
-    await pages.get("/projects/shop.json")
-    assert len([filtered for _, filtered in api.run_queries.counted if filtered.ended_before]) <= 2
-
-
 async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api, pages: Pages):
     text = (await pages.get("/projects/shop")).text
     assert "<dt>Machines held</dt>" in text

@@ -71,14 +71,6 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages):
     assert (await pages.get(answer.headers["location"])).status_code == 200
 
 
-@pytest.mark.parametrize("query", ["within=ever", "status=none"])
-async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str):
-    answer = await pages.get(f"/projects/shop/runs?{query}")
-    assert answer.status_code == 400
-    assert query.partition("=")[0] in answer.text
-    assert api.run_queries.asked == []
-
-
 async def test_fifty_runs_with_their_style_script_and_font_are_a_small_page(api: Api, pages: Pages):
     cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
