@@ -84,7 +84,7 @@ async def record_by_form(
         started = await operations.record(services, manifest, body, caller.actor)
     except (BadRequest, Conflict) as error:
         return await calls.render(request, services, manifest, error, form="record", values=form)
-    return redirect(_address(manifest, started))
+    return redirect(_address(manifest, started.operation_id))
 
 
 @_PAGE.post("/{authSessionId}/record", dependencies=_RECORDING)
@@ -96,14 +96,16 @@ async def renew_by_form(
     manifest: AuthProjectDep,
     authSessionId: str,
 ) -> Response:
-    """Start to record an AuthSession anew, and show the page in which a person logs in."""
+    """Record an AuthSession anew, or go on with a record that there is, and show the page in which a person logs in."""
     reader, body = FormReader(form), dict[str, Any]()
     reader.set_if_given(body, "startUrl", reader.text("startUrl"))
     try:
         started = await operations.renew(services, manifest, authSessionId, body, caller.actor)
     except (BadRequest, Conflict) as error:
+        if error.details is not None and "operationId" in error.details:  # whoever wants to log in may do so there
+            return redirect(_address(manifest, error.details["operationId"]))
         return await calls.render(request, services, manifest, error, form=f"record {authSessionId}", values=form)
-    return redirect(_address(manifest, started))
+    return redirect(_address(manifest, started.operation_id))
 
 
 @_PAGE.get("/record/{operationId}", dependencies=_READING)
@@ -120,9 +122,9 @@ async def page(request: Request, services: ServicesDep, manifest: ProjectDep, op
 
 
 def _started(request: Request, manifest: Manifest, started: OperationStarted) -> RecordStarted:
-    url = f"{str(request.base_url).rstrip('/')}{_address(manifest, started)}"
+    url = f"{str(request.base_url).rstrip('/')}{_address(manifest, started.operation_id)}"
     return RecordStarted(operation_id=started.operation_id, url=url)
 
 
-def _address(manifest: Manifest, started: OperationStarted) -> str:
-    return f"/projects/{quote(manifest.project, safe='')}/auth-sessions/record/{started.operation_id}"
+def _address(manifest: Manifest, operation_id: str) -> str:
+    return f"/projects/{quote(manifest.project, safe='')}/auth-sessions/record/{operation_id}"

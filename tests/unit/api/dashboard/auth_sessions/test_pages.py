@@ -159,6 +159,8 @@ async def test_one_is_recorded_and_recorded_anew_on_a_page_of_its_own(api: Api, 
     assert "is recorded" in await shown(RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED))
     reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="Not my account.")
     assert "Not my account." in await shown(RunStatus.CANCELED, RunOutcome(status=RunStatus.CANCELED, reason=reason))
+    api.add_auth_session("by-hand", "recorded", type="RECORDER", start_url=start_url, pending_run_id=login.run_id)
+    assert (await pages.send_form(f"{place}/by-hand/record")).headers["location"] == page, "it is recorded already"
 
 
 async def test_recorded_ones_are_imported(pages: Pages):
