@@ -326,8 +326,16 @@ async def _signal_start(resources: AttemptResources, running: RunningAttempt) ->
     if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
         waiting = resources.client.get_workflow_handle(attempt.parent_run_id)
         await _signal(waiting, names.VALIDATE_STARTED, attempt.number)
+    is_ready = running.has_started
+    await _record_start(resources, running)
+    if not is_ready:  # Its Machine is being started: what that is, and its browser, is known only then.
+        await running.on_browser()
+        await _record_start(resources, running)
+
+
+async def _record_start(resources: AttemptResources, running: RunningAttempt) -> None:
     record = running.record(AttemptStatus.STARTED)
-    await resources.records.write_if_absent(attempt.project, record, within=_START_RECORD_TIMEOUT)
+    await resources.records.write_start(running.input.project, record, within=_START_RECORD_TIMEOUT)
     running.start_recorded.set()
 
 

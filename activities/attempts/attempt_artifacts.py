@@ -216,18 +216,17 @@ class AttemptRecords:
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
-    async def write_if_absent(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
-        """Write a record unless there is one.
+    async def write_start(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+        """Write the record of a start unless there is one of an end.
 
         A worker that hung may report a start after the loss of its Attempt was recorded.
         """
-        key = object_keys.record(project, record.run_id, record.number)
         try:
-            there = await retry_store(within, lambda: self.store.exists(key))
+            known = await retry_store(within, lambda: self.read(project, record.run_id, record.number))
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
             return
-        if not there:
+        if known is None or known.status is AttemptStatus.STARTED:
             await self.write(project, record, within=within)
 
     async def exists(self, project: str, run_id: str, number: int) -> bool:

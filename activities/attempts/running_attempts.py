@@ -23,6 +23,7 @@ from callboard.machines.attempt_spec import MachineStart
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import (
+    PREPARES,
     WAITS_FOR_ROOM,
     AttemptInput,
     AttemptOutcome,
@@ -208,7 +209,9 @@ class RunningAttempt:
 
     def heartbeat_details(self) -> tuple[str, ...]:
         """Return what a heartbeat says of the Attempt."""
-        return (WAITS_FOR_ROOM,) if self.waits else ()
+        if self.on_machine is None:
+            return (PREPARES,)
+        return (WAITS_FOR_ROOM,) if self.on_machine.waits else ()
 
     def start_signal(self) -> AttemptStarted:
         """Return the payload of the start signal: where the Attempt runs or waits, and since when."""
@@ -234,7 +237,7 @@ class RunningAttempt:
             version=self.input.version,
             queued_at=self._queued_at,
             preparing_at=preparing_since and preparing_since - self._clock_error,
-            started_at=self.started_at,
+            started_at=None if start is None and status is AttemptStatus.STARTED else self.started_at,
             ended_at=self._ended_at,
             machine=start.machine if start else None,
             worker=self._worker,

@@ -199,6 +199,7 @@ async def _waiting(services: Services, details: RunDetails) -> QueueState | Retr
         machines_busy=machines and machines.busy,
         machines=machines and machines.held,
         paused=details.state.paused,
+        preparing=details.state.preparing,
         lease=await _lease_queue(services, details),
     )
 

@@ -61,8 +61,8 @@ def run_spans(run: dict[str, Any], validates: Iterable[Span]) -> list[Span]:
     started_at, ended = _parse_time(run["startedAt"]), _parse_time(run["endedAt"])
     attempts: list[Span] = []
     for each in run["attempts"]:
-        preparing, begin = _parse_time(each["preparingAt"]), _parse_time(each["startedAt"] or each["queuedAt"])
-        if preparing and begin and preparing < begin:  # else it has not begun yet
+        preparing, begin = _parse_time(each["preparingAt"]), _parse_time(each["startedAt"])
+        if preparing and (begin is None or preparing < begin):  # else it has ended before its Machine was there
             attempts.append(Span(f"Machine for Attempt {each['number']}", "preparing", preparing, begin))
         if begin:
             attempts.append(Span(f"Attempt {each['number']}", each["status"], begin, _parse_time(each["endedAt"])))

@@ -168,5 +168,6 @@ def _describe_progress(run: dict[str, Any]) -> str:
         return f"is {run['status']}, and waits for {format_waiting(waiting)}"
     running = [attempt for attempt in run["attempts"] if attempt["status"] == "started"]
     if running:
-        return f"is {run['status']}: Attempt {running[-1]['number']} on Machine {running[-1]['machine']}"
+        where = f"on Machine {running[-1]['machine']}" if running[-1]["startedAt"] else "has its Machine started"
+        return f"is {run['status']}: Attempt {running[-1]['number']} {where}"
     return f"is {run['status']}"

@@ -199,6 +199,8 @@ def format_waiting(waiting: dict[str, Any]) -> str:
         return f"its next Attempt, until {format_time(waiting['until'])}"
     if waiting["paused"]:
         return "somebody to unpause it in Temporal"
+    if waiting["preparing"]:
+        return "a worker that prepares its version and environment"
     if waiting["lease"] is not None:
         lease = waiting["lease"]
         place = "" if lease["place"] is None else f"; place {lease['place']} of {lease['waiting']}"

@@ -10,7 +10,7 @@ from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.attempt import WAITS_FOR_ROOM
+from callboard.schemas.workflow.attempt import PREPARES, WAITS_FOR_ROOM
 from callboard.schemas.workflow.run import RunStatus
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 from workflows import visibility
@@ -34,6 +34,8 @@ class Progress(Enum):
     QUEUED = auto()
     """Neither an Attempt of the Run nor a check of its Validate is or was on a Machine. A worker may have taken it, and
     wait until it has room for one more Machine."""
+    PREPARED = auto()
+    """The Run is queued, and a worker that has taken it prepares its version and environment."""
     PAUSED = auto()
     """The Run is queued, and the activity that waits for a Machine is paused in Temporal."""
     STARTED = auto()
@@ -74,15 +76,14 @@ async def _classify_activities(client: Client, activities: Iterable[PendingActiv
             case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
                 progress = Progress.PAUSED
             case _:  # Also where a pause is requested, a worker still has it.
-                if not await _waits_for_room(client, activity):
-                    return Progress.STARTED
+                match await client.data_converter.decode(activity.heartbeat_details.payloads):
+                    case [told] if told == PREPARES:
+                        progress = Progress.PREPARED
+                    case [told] if told == WAITS_FOR_ROOM:
+                        pass
+                    case _:
+                        return Progress.STARTED
     return progress
-
-
-async def _waits_for_room(client: Client, activity: PendingActivityInfo) -> bool:
-    """Tell whether the worker that has the activity has no room for it yet."""
-    details = await client.data_converter.decode(activity.heartbeat_details.payloads)
-    return details == [WAITS_FOR_ROOM]
 
 
 async def _was_started(client: Client, description: WorkflowExecutionDescription) -> bool:

@@ -52,6 +52,8 @@ class RunState:
     auth_session_id: str | None = None
     paused: bool = False
     """Whether the Run is pending and its next activity is paused in Temporal."""
+    preparing: bool = False
+    """Whether the Run is pending, and a worker prepares its version and environment."""
     handoff: Handoff | None = None
     """The first Handoff that is open of it, or of the Create that it waits for."""
 
@@ -177,7 +179,7 @@ class Runs:
             return await self._read_or_recall(workspace, project, known)
         state = self._recall(known)
         if answer is RunStatus.STARTED and state.status is RunStatus.PENDING:
-            state = replace(state, status=answer, paused=False)
+            state = replace(state, status=answer, paused=False, preparing=False)
             self._remember(_KnownRun(workspace, project, state))
         return state
 
@@ -274,13 +276,12 @@ class Runs:
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
             outcome = await wait_for_outcome(self._handle(description.id))
-        paused, handoff = False, None
+        progress, handoff = None, None
         if outcome is not None:
             status = outcome.status
         else:
             progress = await read_progress(self._client, description)
             status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
-            paused = progress is Progress.PAUSED
             handoff = first_open(await find_handoffs(self._client, description))
         return RunState(
             description.id,
@@ -288,13 +289,14 @@ class Runs:
             outcome,
             RunType(description.typed_search_attributes[visibility.RUN_TYPE]),
             description.typed_search_attributes.get(visibility.AUTH_SESSION),
-            paused,
+            progress is Progress.PAUSED,
+            progress is Progress.PREPARED,
             handoff,
         )
 
 
 def _ended(state: RunState, outcome: RunOutcome) -> RunState:
-    return replace(state, status=outcome.status, outcome=outcome, paused=False, handoff=None)
+    return replace(state, status=outcome.status, outcome=outcome, paused=False, preparing=False, handoff=None)
 
 
 async def start_run_workflow(

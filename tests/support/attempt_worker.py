@@ -142,6 +142,9 @@ class ScriptedPool:
         self.report: dict[str, Any] = {"result": "true"}
         self.line = ""
         """Of the log."""
+        self.ready = asyncio.Event()
+        """That its Machine is started."""
+        self.ready.set()
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -154,6 +157,8 @@ class ScriptedPool:
 
     async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
         self.executed.append((version, attempt))
+        attempt.note_room()
+        await self.ready.wait()
         attempt.begin(MachineStart("scripted-1-1", "156", datetime.now(UTC), "/scratch/project"), cast("Any", None))
         if self.line:
             present(attempt.log).write_line(self.line)

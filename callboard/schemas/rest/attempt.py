@@ -131,6 +131,7 @@ class AttemptBody(ResponseModel):
     """The time at which a Machine began to be started for it, or to be changed to its version; null if one was
     ready."""
     started_at: datetime | None
+    """The time at which its function was called; null while its Machine is being started."""
     ended_at: datetime | None
     machine: str | None
     worker: str | None

@@ -257,6 +257,8 @@ class QueueState(ResponseModel):
     """The number of the project's Machines some seconds ago; null if Temporal's server cannot tell."""
     paused: bool = False
     """Whether the Run is paused in Temporal. It gets no Machine until it is unpaused there."""
+    preparing: bool = False
+    """Whether a worker has taken it, and prepares its version and environment, which may have to be built."""
     lease: LeaseQueue | None = None
     """The queue for its login, if the Run waits for that before it waits for a Machine."""
 

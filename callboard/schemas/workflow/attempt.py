@@ -95,6 +95,10 @@ class AttemptStatus(OpenStrEnum):
     INTERRUPTED = "interrupted"
 
 
+PREPARES = "prepares"
+"""Heartbeat detail of an Attempt that a worker has taken, and whose version and environment it prepares. It has not
+started."""
+
 WAITS_FOR_ROOM = "waits for room"
 """Heartbeat detail of an Attempt that a worker has taken, but has no room for yet. It has not started."""
 

@@ -20,7 +20,7 @@ from activities import attempt_activities
 from callboard.machines.attempt_spec import Proxy, masker_for
 from callboard.schemas.workflow.attempt import (
     INTERRUPTED,
-    WAITS_FOR_ROOM,
+    PREPARES,
     AttemptOutcome,
     AttemptStarted,
     AttemptStatus,
@@ -190,7 +190,7 @@ async def test_its_run_is_not_told_that_it_has_started_before_there_is_room(
     monkeypatch.setattr(attempt_activities, "record_heartbeat", show)
     attempt = scene.begin()
     await until(lambda: shown)
-    assert (told, shown, scene.given) == ([True], [WAITS_FOR_ROOM], [])
+    assert (told, shown, scene.given) == ([True], [PREPARES], [])
     scene.pool.go_on.clear()
     prepared.set()
     await until(lambda: scene.written == ["started"])
@@ -208,6 +208,22 @@ async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announce
     scene.pool.go_on.set()
     await attempt
     assert scene.written == ["started", "completed"]
+
+
+async def test_its_machine_is_recorded_once_it_is_started(scene: Scene, announced_at_once: None) -> None:
+    scene.pool.ready.clear()
+    scene.pool.go_on.clear()
+    attempt = scene.begin()
+    await until(lambda: scene.written == ["started"])
+    record = present(await scene.bench.record(PROJECT, "run-1"))
+    assert (record.started_at, record.machine, record.browser_version) == (None, None, None)
+    scene.pool.ready.set()
+    await until(lambda: scene.written == ["started", "started"])
+    record = present(await scene.bench.record(PROJECT, "run-1"))
+    assert (record.machine, record.browser_version) == ("scripted-1-1", "156")
+    assert record.started_at is not None
+    scene.pool.go_on.set()
+    await attempt
 
 
 @pytest.mark.parametrize("end", [AttemptStatus.COMPLETED, AttemptStatus.CANCELED])

@@ -43,12 +43,12 @@ async def known(records: AttemptRecords) -> AttemptRecord:
     return present(await records.read("shop", "run-1", 1))
 
 
-async def test_the_record_of_the_start_is_the_first_one_or_none(records: AttemptRecords) -> None:
-    await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
+async def test_the_record_of_a_start_never_takes_the_place_of_that_of_an_end(records: AttemptRecords) -> None:
+    await records.write_start("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert (await known(records)).status is AttemptStatus.STARTED
     await records.write("shop", record(AttemptStatus.INTERRUPTED), within=PATIENCE)
     # By a worker that hung as its Attempt began, and has woken.
-    await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
+    await records.write_start("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert (await known(records)).status is AttemptStatus.INTERRUPTED
 
 

@@ -30,12 +30,14 @@ def test_waiting_for_a_machine_is_told_from_starting_one():
     warm = {"queuedAt": time(9), "preparingAt": None, "startedAt": time(10), "endedAt": time(12)}
     run = {"createdAt": time(0), "startedAt": time(5), "endedAt": time(12), "deliveries": []}
     attempts = [{"number": 1, "status": "failed", **times}, {"number": 2, "status": "completed", **warm}]
-    spans = run_spans({**run, "attempts": attempts}, [])
+    starting = {**warm, "preparingAt": time(13), "startedAt": None, "endedAt": None}
+    spans = run_spans({**run, "attempts": [*attempts, {"number": 3, "status": "started", **starting}]}, [])
     assert [(span.label, span.begin, span.end) for span in spans] == [
         ("Queued", at(0), at(2)),
         ("Machine for Attempt 1", at(2), at(5)),
         ("Attempt 1", at(5), at(9)),
         ("Attempt 2", at(10), at(12)),
+        ("Machine for Attempt 3", at(13), None),
     ]
 
 

@@ -218,7 +218,7 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
         "attempts": [],
         "validates": [],
         "deliveries": [],
-        "waiting": {"ahead": 4, "machinesBusy": 2, "machines": 1, "paused": False, "lease": None},
+        "waiting": {"ahead": 4, "machinesBusy": 2, "machines": 1, "paused": False, "preparing": False, "lease": None},
         "temporal": {
             "workflowId": run_id,
             "url": f"http://127.0.0.1:8233/namespaces/default/workflows/{run_id}/01a210ec-1fdd/history",
@@ -253,11 +253,19 @@ async def test_where_no_worker_tells_of_machines_there_are_none_told(api: Api):
         "machinesBusy": 2,
         "machines": 1,
         "paused": False,
+        "preparing": False,
         "lease": None,
     }
     api.fleet.state = None
     answer = await api.ask(f"runs/{run_id}")
-    assert answer["waiting"] == {"ahead": 4, "machinesBusy": None, "machines": None, "paused": False, "lease": None}
+    assert answer["waiting"] == {
+        "ahead": 4,
+        "machinesBusy": None,
+        "machines": None,
+        "paused": False,
+        "preparing": False,
+        "lease": None,
+    }
     assert answer["temporal"] == {"workflowId": run_id, "url": None}
 
 
