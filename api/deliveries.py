@@ -12,7 +12,7 @@ from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
-from api.lookup import ProjectDep, RunDep, require_project, require_run
+from api.lookup import ProjectDep, require_project, require_run
 from api.workspace_router import workspace_router
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.delivery import (
@@ -69,6 +69,7 @@ async def list_of_project(services: ServicesDep, manifest: ProjectDep) -> Projec
             ProjectDelivery(
                 id=each.state.id,
                 run_id=None if each.run_id == names.ALERTS_OWNER else each.run_id,
+                job_id=each.job_id,
                 sink=each.state.sink,
                 status=each.state.status,
                 error=_error_body(each.state.error),
@@ -92,10 +93,10 @@ async def page_of_project(request: Request, services: ServicesDep, manifest: Pro
 
 @_REST.post(
     "/{deliveryId}/redeliver",
-    dependencies=[_REDELIVERING, Depends(require_project), Depends(require_run)],
+    dependencies=[_REDELIVERING, Depends(require_project)],
     status_code=202,
     operation_id="redeliver",
-    summary="Redeliver a result",
+    summary="Redeliver a Delivery",
     response_model_exclude_none=True,
 )
 async def redeliver(
@@ -103,6 +104,7 @@ async def redeliver(
 ) -> DeliveryBody:
     """Send the Delivery once more: after a success, after a failure, or now instead of at the next try.
 
+    In place of a Run's id stands that of a JobRun, or `alerts`, for a Delivery that tells of a JobRun or of an alert.
     Without the scope `runs:read`, the answer has no tries and no error.
     """
     state = await services.deliveries.redeliver(services.settings.workspace, projectName, runId, deliveryId)
@@ -112,11 +114,12 @@ async def redeliver(
 
 @_PAGE.post("/{deliveryId}/redeliver", dependencies=[_REDELIVERING])
 async def redeliver_by_form(
-    services: ServicesDep, _: FormDep, manifest: ProjectDep, _run: RunDep, runId: str, deliveryId: str
+    services: ServicesDep, _: FormDep, manifest: ProjectDep, runId: str, deliveryId: str
 ) -> Response:
-    """Send the same body to the sink once more, and show the Run."""
+    """Send the same body to the sink once more, and show the Run, or the Deliveries if it tells of no Run."""
     await services.deliveries.redeliver(services.settings.workspace, manifest.project, runId, deliveryId)
-    return redirect(f"/projects/{manifest.project}/runs/{runId}")
+    of_run = runId != names.ALERTS_OWNER and not names.is_job_run_id(runId)
+    return redirect(f"/projects/{manifest.project}/{f'runs/{runId}' if of_run else 'deliveries'}")
 
 
 async def list_deliveries(services: Services, project: str, run_id: str) -> list[DeliveryBody]:

@@ -175,6 +175,7 @@ async def start_notifications(plan: JobRunPlan) -> None:
 
 
 async def _start_delivery(delivery: DeliverInput, summary: str, details: str) -> None:
+    of_job = {names.MEMO_JOB: delivery.job.job_id} if delivery.job is not None and delivery.is_notification else {}
     try:
         await workflow.start_child_workflow(
             names.DELIVER,
@@ -188,6 +189,7 @@ async def _start_delivery(delivery: DeliverInput, summary: str, details: str) ->
                 names.MEMO_WORKSPACE: delivery.workspace,
                 names.MEMO_PROJECT: delivery.project,
                 names.MEMO_SINK: delivery.sink.masked(),
+                **of_job,
             },
             search_attributes=project_search_attributes(delivery.project),
             static_summary=summary,

@@ -61,6 +61,9 @@ class DeliveryListItem:
     """A Delivery in the list of its project."""
 
     run_id: str
+    """The Run or the JobRun that it tells of; `names.ALERTS_OWNER` for an alert."""
+    job_id: str | None
+    """The Job of the JobRun that it tells of."""
     state: DeliveryState
     created_at: datetime
     ended_at: datetime | None
@@ -145,10 +148,13 @@ class Deliveries:
         else:
             status = DeliveryStatus.DELIVERED
         state = DeliveryState(delivery_id, sink, status, error)
-        return DeliveryListItem(run_id, state, execution.start_time, execution.close_time, tries, next_try_at)
+        job_id = await execution.memo_value(names.MEMO_JOB, None)
+        return DeliveryListItem(run_id, job_id, state, execution.start_time, execution.close_time, tries, next_try_at)
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         """Have a Delivery sent now: once more, or instead of waiting for the next try.
+
+        `run_id` is what it tells of, as `DeliveryListItem` has it.
 
         Raises:
             NotFound: There is no such Delivery.
@@ -208,12 +214,12 @@ class Deliveries:
     async def _describe(
         self, workspace: str, project: str, run_id: str, delivery_id: str
     ) -> WorkflowExecutionDescription:
-        if delivery_id != names.SINK_DELIVERY and names.run_of_handoff(delivery_id) != run_id:
+        if not names.is_run_id(run_id):
             raise NotFound(_NOT_FOUND)
         handle = self._handle(names.delivery_workflow_id(run_id, delivery_id))
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         owner = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
-        if owner != [workspace, project]:
+        if description.workflow_type != names.DELIVER or owner != [workspace, project]:
             raise NotFound(_NOT_FOUND)
         return description
 

@@ -358,7 +358,7 @@ class MemoryDeliveries(Deliveries):
 
     async def list_for_project(self, workspace: str, project: str) -> list[DeliveryListItem]:
         return [
-            DeliveryListItem(run_id, state, BEGAN, None, 2, BEGAN)
+            DeliveryListItem(run_id, "nightly" if names.is_job_run_id(run_id) else None, state, BEGAN, None, 2, BEGAN)
             for run_id in self.known
             for state in await self.list_for_run(workspace, project, run_id)
         ]

@@ -77,6 +77,8 @@ class ProjectDelivery(ResponseModel):
     id: str
     run_id: str | None
     """The Run, or the JobRun, that it tells of; null if it tells of an alert."""
+    job_id: str | None
+    """The Job of the JobRun that it tells of; null if it tells of something else."""
     sink: dict[str, Any]
     status: DeliveryStatus
     error: DeliveryError | None
@@ -100,6 +102,7 @@ class ProjectDeliveryList(ResponseModel):
                         {
                             "id": "sink",
                             "runId": "V1StGXR8_Z5jdHi6B-myT",
+                            "jobId": None,
                             "sink": {"type": "webhook", "url": "https://receiver.example.com/results?***"},
                             "status": "pending",
                             "error": {"type": "Status", "message": "The receiver answered 503."},

@@ -177,6 +177,7 @@ MEMO_BULK_FAILURES = "failures"  # of the workflow `Bulk`: a list of `BulkFailur
 MEMO_ALERTS = "alerts"  # of the workflow `Alerts`: the `Alert`s that are open, and the last others, oldest first
 MEMO_PROJECT = "project"  # of the workflow `Deliver`
 MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
+MEMO_JOB = "jobId"  # of the workflow `Deliver`, if it tells of the end of a JobRun: the id of its Job
 
 SINK_DELIVERY = "sink"
 """Id of the Delivery of a Run's result. That which tells of a Handoff has the id of the Handoff."""

@@ -11,10 +11,12 @@ from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from callboard.schemas.workflow.job_run import JobRunStatus
 from callboard.security import seal_context
 from callboard.security.sealed_sinks import seal_sink, seal_webhook
+from callboard.temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.delivery_worker import Delivering
 from tests.support.job_lab import JobLab, echo, items, until_canceled
 from tests.support.job_run_stage import JOB, end_of
+from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, failed
 from tests.support.webhook_receiver import Receiver
 
@@ -85,6 +87,12 @@ async def test_a_receiver_is_told_of_the_end_of_a_job_run(
             "failedRuns": 1,
         },
     }
+    deliveries = Deliveries(job_lab.client)
+    (listed,) = await until(lambda: deliveries.list_for_project(WORKSPACE, job_lab.project))
+    assert (listed.run_id, listed.job_id, listed.state.id) == (job_run_id, JOB, "notification-1")
+    await deliveries.redeliver(WORKSPACE, job_lab.project, listed.run_id, listed.state.id)
+    first, again = await inbox.until(2)
+    assert again.body == first.body
 
 
 async def test_of_a_job_run_that_did_not_succeed_it_is_told_why(
