@@ -9,6 +9,8 @@ A JobRun is treated as a Run is. A definition of a Job stays while the Job has i
 Temporal knows a JobRun that executes it, or has executed it. An upload goes by its age alone: one that was deployed is
 gone before, and no workflow has the id of an upload.
 
+What stays is counted on the way, by project and kind, for whoever wants to know what the store holds.
+
 At its end, a sweep removes old entries of the audit by whole days, marks of ended sessions of the pages that would have
 ended by themselves meanwhile, and versions that nobody needs (`activities/version_sweeper.py`).
 
@@ -21,7 +23,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
@@ -29,7 +31,7 @@ from temporalio.client import Client
 from activities.version_sweeper import VersionSweeper
 from callboard.schemas.errors import NotFound, StoreError
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
+from callboard.schemas.workflow.sweep import StoredCount, StoredKind, SweepPart, SweepPartResult, SweepTotals
 from callboard.storage import object_keys
 from callboard.storage.audit_log import AuditLog
 from callboard.storage.store import Store
@@ -43,6 +45,8 @@ _CONCURRENT_RUNS = 4
 """How many Runs are examined at the same time: a store has few connections, and Attempts need them more."""
 _MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
+_MAX_SEEN = 1_000
+"""After how many Runs at most those that are due are examined, though they are few."""
 _MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, however far it is."""
 
@@ -51,6 +55,19 @@ _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 _SWEPT = (object_keys.JOB_RUNS, object_keys.JOBS, object_keys.RUNS, object_keys.UPLOADS)
 """The prefixes of all that is swept, in ascending order, so that one key says how far a sweep has come."""
+_COUNTED = {
+    object_keys.AUTH_SESSIONS: StoredKind.LOGINS,
+    object_keys.PROJECTS: StoredKind.VERSIONS,
+    object_keys.VALUES: StoredKind.VALUES,
+}
+"""The prefixes of what is not swept, but counted."""
+_OF_ATTEMPTS = {
+    "trace.zip": StoredKind.TRACES,
+    "log.jsonl": StoredKind.LOGS,
+    "log": StoredKind.LOGS,
+    "screenshot.png": StoredKind.SCREENSHOTS,
+    "files": StoredKind.FILES,
+}
 
 
 @dataclass
@@ -64,6 +81,9 @@ class ArtifactGroup:
     newest: datetime
     definition: str | None = None
     """`JobDefinition.ref`; None for all but definitions of Jobs."""
+    sizes: dict[StoredKind, tuple[int, int]] = field(default_factory=dict[StoredKind, tuple[int, int]])
+    """How many objects of each kind it has, and how many bytes these have."""
+    is_gone: bool = False
 
     @property
     def key_after(self) -> str:
@@ -78,6 +98,8 @@ class SweepProgress:
     after: str
     """The key up to which the part has come."""
     totals: SweepTotals
+    stored: StoredCount = field(default_factory=StoredCount)
+    """What stays of all up to there."""
 
     @classmethod
     def resume(cls, part: SweepPart, heartbeat_details: Sequence[object]) -> SweepProgress:
@@ -85,11 +107,19 @@ class SweepProgress:
         if not heartbeat_details:
             return cls(part.after, SweepTotals())
         last = SweepPartResult.model_validate(heartbeat_details[0])
-        return cls(last.after or part.after, last.totals)
+        totals = last.totals.model_copy(update={"stored": {}})
+        return cls(last.after or part.after, totals, StoredCount(last.totals.stored))
 
     def result(self) -> SweepPartResult:
         """Return the result of a part that ends here, with more to come after it."""
-        return SweepPartResult(after=self.after, totals=self.totals)
+        return SweepPartResult(after=self.after, totals=self.totals.plus(SweepTotals(stored=self.stored.stored)))
+
+    def pass_by(self, groups: Sequence[ArtifactGroup]) -> None:
+        """Note that the part has come by these groups, the last ones before what comes next."""
+        for group in groups:
+            self.after = group.key_after
+            if not group.is_gone:
+                self.stored.add(group.project, group.sizes)
 
 
 @dataclass(frozen=True)
@@ -120,7 +150,21 @@ class ArtifactSweeper:
         for prefix in (object_keys.AUDIT, object_keys.ENDED_SESSIONS, *_SWEPT):
             await self.store.tidy(prefix, part.before)
         versions = VersionSweeper(self.store, OpenRuns(self.client), self.version_retention)
-        return SweepPartResult(totals=progress.totals.plus(await versions.sweep()))
+        totals = progress.totals.plus(await versions.sweep())
+        others = await self._count_others()
+        return SweepPartResult(totals=totals.plus(SweepTotals(stored=progress.stored.stored)).plus(others))
+
+    async def _count_others(self) -> SweepTotals:
+        """Count what the store holds of projects that is not swept with Runs."""
+        count = StoredCount()
+        for prefix, kind in _COUNTED.items():
+            async for entry in self.store.entries(prefix):
+                match entry.key.split("/"):
+                    case [_, project, _, *_]:
+                        count.add(project, {kind: (1, entry.size)})
+                    case _:
+                        pass  # it belongs to no project
+        return SweepTotals(stored=count.stored)
 
     async def _sweep_audit(self) -> None:
         """Remove old entries of the audit; what is left after the longest time of a part is left to the next sweep."""
@@ -140,21 +184,25 @@ class ArtifactSweeper:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.max_duration.total_seconds()
         due: list[ArtifactGroup] = []
+        seen: list[ArtifactGroup] = []
         examined = 0
         async with aclosing(_stored_groups(self.store, progress.after)) as runs:
             async for run in runs:
+                seen.append(run)
                 if run.newest < part.before:
                     due.append(run)
                 is_full = examined + len(due) >= self.max_runs or loop.time() > deadline
-                if due and (is_full or len(due) == _CONCURRENT_RUNS):
+                if due and (is_full or len(due) == _CONCURRENT_RUNS or len(seen) == _MAX_SEEN):
                     examined += len(due)
                     progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
                     due = []
                 if not due:
-                    progress.after = run.key_after
+                    progress.pass_by(seen)
+                    seen = []
                 if is_full:
                     return False
         progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
+        progress.pass_by(seen)
         return True
 
     async def _remove_all(self, runs: list[ArtifactGroup], before: datetime) -> SweepTotals:
@@ -175,6 +223,7 @@ class ArtifactSweeper:
                 return SweepTotals()
             for entry in entries:
                 await self.store.delete(entry.key)
+            run.is_gone = True
         except StoreError as error:
             log.warning("%s stays in the artifact store: %s", run.prefix, error.message)
             return SweepTotals(failed=1, failure=error.message)
@@ -206,10 +255,13 @@ async def _stored_groups(store: Store, after: str) -> AsyncGenerator[ArtifactGro
                 continue  # Callboard did not write it
             if group is not None and group.prefix == found.prefix:
                 group.newest = max(group.newest, found.newest)
-                continue
-            if group is not None:
-                yield group
-            group = found
+            else:
+                if group is not None:
+                    yield group
+                group = found
+            kind = _kind_of(entry.key)
+            objects, size = group.sizes.get(kind, (0, 0))
+            group.sizes[kind] = (objects + 1, size + entry.size)
         if group is not None:
             yield group
 
@@ -229,3 +281,16 @@ def _group_of(key: str, modified: datetime) -> ArtifactGroup | None:
             return ArtifactGroup(project, upload_id, object_keys.upload(project, upload_id), modified)
         case _:
             return None
+
+
+def _kind_of(key: str) -> StoredKind:
+    """Return the kind of an object that is swept."""
+    match key.split("/"):
+        case ["runs", _, _, "attempts", _, name, *_]:
+            return _OF_ATTEMPTS.get(name, StoredKind.RUNS)
+        case ["runs", *_]:
+            return StoredKind.RUNS
+        case ["uploads", *_]:
+            return StoredKind.UPLOADS
+        case _:
+            return StoredKind.JOBS

@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from api import alerts, audit, codes, deliveries, env_vars, fleet, health, keys
+from api import alerts, audit, codes, deliveries, env_vars, fleet, health, keys, storage
 from api.attempts import calls as attempt_calls
 from api.attempts import live_calls
 from api.auth_sessions import calls as auth_session_calls
@@ -87,6 +87,7 @@ def create_app(services: Services) -> FastAPI:
         edit.router,
         *job_runs.routers,
         *fleet.routers,
+        storage.router,
         *audit.routers,
         deploys.router,
         *env_vars.routers,

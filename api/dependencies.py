@@ -47,6 +47,7 @@ from callboard.temporal.live_dials import LiveDials
 from callboard.temporal.project_changes import ProjectChanges
 from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
+from callboard.temporal.sweep_schedule import Sweeps
 
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
@@ -75,6 +76,7 @@ class Services(StartServices):
     temporal_health: TemporalHealth
     temporal_namespace: str
     fleet: FleetReader
+    sweeps: Sweeps
     project_changes: ProjectChanges
     deploys: Deploys
     uploads: Uploads
@@ -139,6 +141,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         temporal_health=TemporalHealth(client),
         temporal_namespace=connection.namespace,
         fleet=FleetReader(FleetClient(client)),
+        sweeps=Sweeps(client),
         project_changes=ProjectChanges(client),
         deploys=Deploys(client),
         uploads=Uploads(settings, store),

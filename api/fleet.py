@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import Request
 from starlette.responses import Response
 
+from api import storage
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
@@ -32,8 +33,10 @@ async def get(services: ServicesDep) -> Fleet:
 @_PAGE.get("", dependencies=[requires(Scope.ADMIN)])
 @_PAGE.get(".json", dependencies=[requires(Scope.ADMIN)])
 async def fleet_page(request: Request, services: ServicesDep) -> Response:
-    """Show the workers with their Machines, and which Machines of which project are missing."""
-    return render_page(request, "fleet.html", (await get(services)).model_dump(mode="json", by_alias=True))
+    """Show the workers with their Machines, which Machines of which project are missing, and what is stored of it."""
+    data = (await get(services)).model_dump(mode="json", by_alias=True)
+    stored = (await storage.get(services)).model_dump(mode="json", by_alias=True)
+    return render_page(request, "fleet.html", data, storage=stored)
 
 
 async def read_fleet(services: Services, projects: Sequence[Manifest]) -> Fleet | None:

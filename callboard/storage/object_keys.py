@@ -60,9 +60,11 @@ JOB_RUNS = "job-runs/"
 API_KEYS = "keys/"
 ENDED_SESSIONS = "ended-sessions/"
 UPLOADS = "uploads/"
+AUTH_SESSIONS = "auth-sessions/"
+VALUES = "values/"
 AUDIT = "audit/"
 VARIABLE_SUFFIX = ".sealed"
-OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", UPLOADS, "values/", "variables/projects/", PROJECTS)
+OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, AUTH_SESSIONS, UPLOADS, VALUES, "variables/projects/", PROJECTS)
 """Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio.client import (
     Client,
@@ -17,19 +18,71 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowFailureError,
 )
 from temporalio.common import Priority
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.sweep import SweepInput
+from callboard.schemas.workflow.sweep import SweepInput, SweepTotals
 from callboard.temporal.durations import format_duration
-from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors, unless_missing
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors, translate_rpc_errors, unless_missing
 
 SWEEP_INTERVAL = timedelta(hours=1)
 
 _CATCHUP_WINDOW = timedelta(days=1)
 """Age up to which sweeps that were missed while Temporal was down are made up for, with one sweep."""
+
+
+_MAX_AGE = 60.0
+"""Seconds for which what the last sweep has found is kept: one ends every hour."""
+_LOOKED_AT = 5
+"""How many of the last sweeps are looked at for one that has come to its end."""
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep has found that has come to its end."""
+
+    ended_at: datetime
+    totals: SweepTotals
+
+
+class Sweeps:
+    """The sweeps of the artifact store of a namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._read: tuple[float, SweepReport | None] | None = None
+
+    async def last(self) -> SweepReport | None:
+        """Return what the last sweep has found, as of a minute ago at most; None if none has come to its end.
+
+        Raises:
+            Unavailable: Temporal cannot be reached.
+        """
+        now = time.monotonic()
+        if self._read is None or now - self._read[0] > _MAX_AGE:
+            with translate_rpc_errors():
+                self._read = now, await self._find()
+        return self._read[1]
+
+    async def _find(self) -> SweepReport | None:
+        query = f"WorkflowType = '{names.SWEEP}' AND ExecutionStatus IN ('Completed', 'Failed')"
+        async for execution in self._client.list_workflows(query, limit=_LOOKED_AT, rpc_timeout=RPC_TIMEOUT):
+            handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id, result_type=SweepTotals)
+            try:
+                totals = await handle.result(follow_runs=False, rpc_timeout=RPC_TIMEOUT)
+            except WorkflowFailureError as error:
+                match error.cause:
+                    case ApplicationError(details=[found, *_]):  # something could not be removed; all was counted
+                        totals = SweepTotals.model_validate(found)
+                    case _:
+                        continue
+            if execution.close_time is not None:
+                return SweepReport(execution.close_time, totals)
+        return None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from tests.support.in_memory_temporal import (
     MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
+    MemorySweeps,
 )
 
 KEY = "test-key-number-one-of-two"
@@ -85,6 +86,7 @@ class Api:
     job_runs: MemoryJobRuns
     temporal_health: MemoryHealth
     fleet: MemoryFleet
+    sweeps: MemorySweeps
     project_changes: MemoryProjectChanges
     deploys: MemoryDeploys
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
@@ -109,6 +111,7 @@ class Api:
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
             "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)}, **{"worker-1": IN_USE})),
+            "sweeps": MemorySweeps(),
             "project_changes": MemoryProjectChanges(store),
             "deploys": MemoryDeploys(),
         }

@@ -40,6 +40,7 @@ from callboard.temporal.listing import RunFilter, RunListItem, RunPage
 from callboard.temporal.project_changes import ProjectChanges
 from callboard.temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
 from callboard.temporal.runs import Runs, RunState
+from callboard.temporal.sweep_schedule import SweepReport, Sweeps
 from tests.support.constants import WORKSPACE
 
 
@@ -341,6 +342,16 @@ class MemoryDeploys(Deploys):
 
     async def get_application(self, project: str, deployed_at: datetime) -> Application | None:  # noqa: ARG002
         return self.application
+
+
+class MemorySweeps(Sweeps):
+    """The last sweep, as a test puts it here."""
+
+    def __init__(self) -> None:
+        self.report: SweepReport | None = None
+
+    async def last(self) -> SweepReport | None:
+        return self.report
 
 
 class MemoryDeliveries(Deliveries):

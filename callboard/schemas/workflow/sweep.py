@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import Field
 
 from callboard.schemas.workflow.base import FlowModel
+
+
+class StoredKind(StrEnum):
+    """What the artifact store holds of a project, by kind."""
+
+    TRACES = "traces"
+    LOGS = "logs"
+    SCREENSHOTS = "screenshots"
+    FILES = "files"
+    """What Attempts have left in their `output/`, and downloads."""
+    RUNS = "runs"
+    """All else of Runs: parameters, results, records, what is delivered."""
+    JOBS = "jobs"
+    """Definitions of Jobs, and plans and results of JobRuns."""
+    LOGINS = "logins"
+    VALUES = "values"
+    """What user code keeps in `persistent_store`."""
+    VERSIONS = "versions"
+    UPLOADS = "uploads"
+
+
+Stored = Mapping[str, Mapping[StoredKind, tuple[int, int]]]
+"""What the store holds by project and kind: how many objects, and how many bytes they have."""
+
+
+class StoredCount:
+    """Counts what the store holds."""
+
+    def __init__(self, begin: Stored | None = None) -> None:
+        self._projects: defaultdict[str, dict[StoredKind, tuple[int, int]]] = defaultdict(dict)
+        for project, kinds in (begin or {}).items():
+            self.add(project, kinds)
+
+    def add(self, project: str, kinds: Mapping[StoredKind, tuple[int, int]]) -> None:
+        """Add objects of a project."""
+        known = self._projects[project]
+        for kind, (objects, size) in kinds.items():
+            before = known.get(kind, (0, 0))
+            known[kind] = (before[0] + objects, before[1] + size)
+
+    @property
+    def stored(self) -> Stored:
+        """What was counted so far."""
+        return {project: dict(kinds) for project, kinds in self._projects.items()}
 
 
 class SweepTotals(FlowModel):
@@ -20,15 +69,21 @@ class SweepTotals(FlowModel):
     """How many Runs and projects have something that the store would not remove."""
     failure: str | None = None
     """Error of the store for the first of these."""
+    stored: Stored = Field(default_factory=dict[str, dict[StoredKind, tuple[int, int]]])
+    """What is left in the store of all that the sweep has come by; environment variables are not counted."""
 
     def plus(self, other: SweepTotals) -> SweepTotals:
         """Return the sums of both."""
+        count = StoredCount(self.stored)
+        for project, kinds in other.stored.items():
+            count.add(project, kinds)
         return SweepTotals(
             runs=self.runs + other.runs,
             artifacts=self.artifacts + other.artifacts,
             versions=self.versions + other.versions,
             failed=self.failed + other.failed,
             failure=self.failure or other.failure,
+            stored=count.stored,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
+from temporalio.worker import Worker
 
 from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
@@ -26,7 +27,7 @@ from callboard.projects.manifest import OwnEnvironment, read_manifest
 from callboard.projects.version_history import version_of_record
 from callboard.schemas.errors import ConfigurationError, StoreError, Unavailable
 from callboard.schemas.rest.audit import AuditActor, AuditEntry
-from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
+from callboard.schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 from callboard.settings import Settings
 from callboard.storage import object_keys
 from callboard.storage.audit_log import AuditLog
@@ -35,12 +36,14 @@ from callboard.storage.folder import FolderStore
 from callboard.storage.store import Entry, Store
 from callboard.temporal.client import connect
 from callboard.temporal.open_runs import OpenRuns
+from callboard.temporal.sweep_schedule import Sweeps
 from tests.support.constants import AUDIT_RETENTION, SOMEBODY
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_stage import HeldAttempt, Stage, completed, run_input, start_run
 from tests.support.s3_server import BUCKET, S3Server, s3_server
+from workflows.sweep import SweepWorkflow
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,8 @@ async def sweep(
     part = ArtifactActivities(
         store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, AUDIT_RETENTION, **options)
     )
-    return await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
+    found = await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
+    return found.model_copy(update={"totals": found.totals.model_copy(update={"stored": {}})})
 
 
 async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(client: Client, store: Store) -> None:
@@ -276,6 +280,41 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     await sweep(client, store, soon(), on_heartbeat=beats.append)
     assert [beat.totals.runs for beat in beats] == sorted(beat.totals.runs for beat in beats)
     assert beats[-1].totals == SweepTotals(runs=9, artifacts=45)
+
+
+async def test_what_stays_is_counted_by_project_and_kind(client: Client, store: Store) -> None:
+    old = await leave(store, "old", project="counted")
+    before = soon()
+    await written_after(store, object_keys.record("counted", "old-kept", 1), before)
+    await store.put(object_keys.trace("counted", "old-kept", 1), b"12345")
+    await store.put(object_keys.auth_session_state("another", "anna", "t"), b"123")
+    worker = Worker(
+        client,
+        task_queue=f"sweep-{uuid.uuid4().hex}",
+        workflows=[SweepWorkflow],
+        activities=[
+            ArtifactActivities(
+                store,
+                AttemptRecords(store, client.data_converter),
+                ArtifactSweeper(client, store, AUDIT_RETENTION, max_runs=1),
+            ).sweep_artifacts
+        ],
+    )
+    async with worker:
+        await client.execute_workflow(
+            SweepWorkflow.run,
+            SweepInput(older_than=timedelta(hours=1), before=before),
+            id=worker.task_queue,
+            task_queue=worker.task_queue,
+        )
+    assert not set(old) & set(await left(store))
+    counted = {"counted": {"runs": (1, 2), "traces": (1, 5)}, "another": {"logins": (1, 3)}}
+
+    async def is_found() -> bool:
+        report = await Sweeps(client).last()
+        return report is not None and report.totals.stored == counted
+
+    await until(is_found)
 
 
 async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, store: Store) -> None:
