@@ -81,7 +81,7 @@ class ArtifactGroup:
     newest: datetime
     definition: str | None = None
     """`JobDefinition.ref`; None for all but definitions of Jobs."""
-    sizes: dict[StoredKind, tuple[int, int]] = field(default_factory=dict[StoredKind, tuple[int, int]])
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """How many objects of each kind it has, and how many bytes these have."""
     is_gone: bool = False
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from pydantic import ConfigDict
 
 from callboard.schemas.rest.base import ResponseModel
-from callboard.schemas.workflow.sweep import StoredKind
 
 
 class StoredSize(ResponseModel):
@@ -38,7 +37,7 @@ class StoredProject(ResponseModel):
     project: str
     objects: int
     bytes: int
-    kinds: dict[StoredKind, StoredSize]
+    kinds: dict[str, StoredSize]
     """How much of it is of each kind; a kind that there is nothing of is absent."""
 
 

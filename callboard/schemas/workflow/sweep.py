@@ -31,19 +31,19 @@ class StoredKind(StrEnum):
     UPLOADS = "uploads"
 
 
-Stored = Mapping[str, Mapping[StoredKind, tuple[int, int]]]
-"""What the store holds by project and kind: how many objects, and how many bytes they have."""
+Stored = Mapping[str, Mapping[str, tuple[int, int]]]
+"""What the store holds by project and `StoredKind`: how many objects, and how many bytes they have."""
 
 
 class StoredCount:
     """Counts what the store holds."""
 
     def __init__(self, begin: Stored | None = None) -> None:
-        self._projects: defaultdict[str, dict[StoredKind, tuple[int, int]]] = defaultdict(dict)
+        self._projects: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
         for project, kinds in (begin or {}).items():
             self.add(project, kinds)
 
-    def add(self, project: str, kinds: Mapping[StoredKind, tuple[int, int]]) -> None:
+    def add(self, project: str, kinds: Mapping[str, tuple[int, int]]) -> None:
         """Add objects of a project."""
         known = self._projects[project]
         for kind, (objects, size) in kinds.items():
@@ -69,7 +69,7 @@ class SweepTotals(FlowModel):
     """How many Runs and projects have something that the store would not remove."""
     failure: str | None = None
     """Error of the store for the first of these."""
-    stored: Stored = Field(default_factory=dict[str, dict[StoredKind, tuple[int, int]]])
+    stored: Stored = Field(default_factory=dict[str, dict[str, tuple[int, int]]])
     """What is left in the store of all that the sweep has come by; environment variables are not counted."""
 
     def plus(self, other: SweepTotals) -> SweepTotals:
