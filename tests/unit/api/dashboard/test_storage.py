@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callboard.schemas.workflow.sweep import StoredKind, SweepTotals
+from callboard.schemas.workflow.sweep import Stored, StoredKind, SweepTotals
 from callboard.temporal.sweep_schedule import SweepReport
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
@@ -15,7 +15,7 @@ PLACE = f"/api/v1/workspace/{WORKSPACE}/storage"
 async def test_what_the_last_sweep_has_counted_is_told_by_project_and_kind(api: Api, pages: Pages):
     assert (await api.client.get(PLACE)).json() == {"countedAt": None, "projects": []}
     assert "not counted yet" in (await pages.get("/fleet")).text
-    stored = {
+    stored: Stored = {
         "books": {StoredKind.RUNS: (2, 10)},
         "shop": {StoredKind.LOGS: (3, 30), StoredKind.TRACES: (1, 5_000_000)},
     }
