@@ -10,6 +10,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptKind, StopInput
 from callboard.schemas.workflow.auth import AuthSessionStatus, LoginState
+from callboard.schemas.workflow.auth_session import RECORD_TIMEOUT
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
@@ -154,6 +155,7 @@ async def test_a_recorded_login_that_has_expired_is_recorded_anew_by_a_person(pl
     (record,) = stage.created
     assert (record.kind, json.loads(record.parameters.text)) == (AttemptKind.RECORD, {"startUrl": START_URL})
     assert (record.parent_run_id, record.trace) == (stage.validate_id, TraceMode.NEVER)
+    assert record.request_timeout == RECORD_TIMEOUT > stage.checked[0].request_timeout
     view = await stage.view()
     assert (view.status, view.login, view.start_url) == (AuthSessionStatus.READY, second, START_URL)
 
