@@ -32,7 +32,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
         cause=RunCause(code="api-attempts-failed", message=EVIL),
         api=EVIL,
     )
-    api.run_queries.answer = RunPage((line("waiting-run"), failed), b"more")
+    api.run_queries.answer = RunPage((line("waiting-run"), failed), b"2")
     told = (await pages.get("/projects/shop/runs.json?status=failed&api=list")).json()["runs"]
     assert [run["runId"] for run in told] == ["waiting-run", "failed-run"]
     text = (await pages.get("/projects/shop/runs?status=failed&api=list")).text
@@ -46,13 +46,13 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
     assert following[1].startswith("?status=failed&amp;api=list&amp;cursor=")
     answer = await pages.get("/projects/shop/runs" + following[1].replace("&amp;", "&"))
     assert answer.status_code == 200
-    assert api.run_queries.asked[-1][2] == b"more"
+    assert api.run_queries.asked[-1][2] == b"2"
     (wanted, limit, _) = api.run_queries.asked[0]
     assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
 
 
 async def test_tags_are_shown_and_lead_to_runs_that_have_them_too(api: Api, pages: Pages):
-    api.run_queries.answer = RunPage((line("run-1", tags=("nightly", EVIL)),), b"more")
+    api.run_queries.answer = RunPage((line("run-1", tags=("nightly", EVIL)),), b"2")
     text = (await pages.get("/projects/shop/runs?q=+V1+&errorCode=script-timeout&tag=a&tag=&tag=b/c")).text
     (wanted, _, _) = api.run_queries.asked[0]
     assert (wanted.id_prefix, wanted.error_codes, wanted.tags) == ("V1", {ErrorCode.SCRIPT_TIMEOUT}, {"a", "b/c"})
