@@ -129,7 +129,7 @@ def read_payload(
             return items_of_json(services, manifest, head, _kept(services, known))
         case "file":
             if file is None:
-                raise field_error("payload", "a file with items", "payload: choose a file, also if you have before.")
+                raise field_error("payload", "a file with items")
             if file.name.lower().endswith(".csv"):
                 header, texts = _read_csv(file.content)
                 return items_of_json(services, manifest, head, _items_of_rows(api, header, texts, columns))

@@ -95,10 +95,11 @@ async def stored(api: Api, job_id: str = "nightly") -> Any:
 
 async def created(api: Api, pages: Pages, file: tuple[str, bytes] | None = None, /, **fields: str) -> Any:
     """Make a Job by the form, with these fields, and return it as REST does."""
-    answer = await pages.send_form_of((await pages.get(NEW)).text, file, id="nightly", **fields)
+    given = {"id": "nightly", **fields}
+    answer = await pages.send_form_of((await pages.get(NEW)).text, file, **given)
     assert answer.status_code == 303, answer.text
-    assert answer.headers["location"] == f"{PATH}/nightly?done=create"
-    return await api.ask("jobs/nightly")
+    assert answer.headers["location"] == f"{PATH}/{given['id']}?done=create"
+    return await api.ask(f"jobs/{given['id']}")
 
 
 def beside(text: str, where: str) -> str:
@@ -143,16 +144,17 @@ async def test_a_job_is_made_of_what_the_form_says(api: Api, pages: Pages):
     assert "The Job was created." in (await pages.get(f"{PATH}/nightly?done=create")).text
 
 
-@pytest.mark.parametrize("fields", EVERYTHING)
-async def test_a_job_that_is_saved_as_it_is_stays_as_it_is(api: Api, pages: Pages, fields: dict[str, Any]):
-    await api.create_job(**fields)
-    before, ref = await stored(api), (await definition(api)).ref
-    page = (await pages.get(EDIT)).text
-    assert "secret-" not in page
-    answer = await pages.send_form_of(page)
-    assert (answer.status_code, answer.headers.get("location")) == (303, f"{PATH}/nightly?done=update"), answer.text
-    assert await stored(api) == before
-    assert (await definition(api)).ref != ref
+async def test_a_job_that_is_saved_as_it_is_stays_as_it_is(api: Api, pages: Pages):
+    for number, fields in enumerate(EVERYTHING):
+        job_id = f"job-{number}"
+        await api.create_job(job_id, **fields)
+        before, ref = await stored(api, job_id), (await definition(api, job_id)).ref
+        page = (await pages.get(f"{PATH}/{job_id}/edit")).text
+        assert "secret-" not in page
+        answer = await pages.send_form_of(page)
+        assert (answer.status_code, answer.headers.get("location")) == (303, f"{PATH}/{job_id}?done=update"), fields
+        assert await stored(api, job_id) == before
+        assert (await definition(api, job_id)).ref != ref
 
 
 async def test_a_job_that_logs_in_stays_as_it_is(make_project_api: MakeApi):
@@ -223,51 +225,50 @@ async def test_a_row_of_the_table_is_an_item(make_described: Callable[[], Awaita
     assert (other.status_code, "products/details now" in other.text) == (400, True)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "parameters"),
-    [
-        ("items.jsonl", b'{"apiName": "list", "parameters": {"n": 1}}\n', [{"n": 1}]),
-        ("items.json", b'\xef\xbb\xbf [{"apiName": "list", "parameters": {"n": 1}}]', [{"n": 1}]),
-        ("ITEMS.CSV", b'city,pages,kind,more\n"a, b",2,old,01\n\nc,,,[1]\n', None),
-    ],
-)
-async def test_items_come_from_a_file(
-    make_described: Callable[[], Awaitable[Api]], name: str, content: bytes, parameters: Any
-):
+async def test_items_come_from_a_file(make_described: Callable[[], Awaitable[Api]]):
     api = await make_described()
-    job = await created(api, await signed_in_client(api), (name, content), source="file", api="list")
-    by_csv = [{"city": "a, b", "pages": 2, "kind": "old", "more": "01"}, {"city": "c", "more": [1]}]
-    assert [item["parameters"] for item in job["payload"]] == (parameters or by_csv)
+    pages = await signed_in_client(api)
+    for job_id, name, content, parameters in (
+        ("lines", "items.jsonl", b'{"apiName": "list", "parameters": {"n": 1}}\n', [{"n": 1}]),
+        ("array", "items.json", b'\xef\xbb\xbf [{"apiName": "list", "parameters": {"n": 1}}]', [{"n": 1}]),
+        (
+            "csv",
+            "ITEMS.CSV",
+            b'city,pages,kind,more\n"a, b",2,old,01\n\nc,,,[1]\n',
+            [{"city": "a, b", "pages": 2, "kind": "old", "more": "01"}, {"city": "c", "more": [1]}],
+        ),
+    ):
+        job = await created(api, pages, (name, content), id=job_id, source="file", api="list")
+        assert [item["parameters"] for item in job["payload"]] == parameters
 
 
-@pytest.mark.parametrize(
-    ("fields", "file", "where", "words"),
-    [
-        ({"id": "a b"}, None, "id", "an id of 1 to 128 characters"),
-        ({"source": "lines", "lines": '{"apiName": "list", "parameters": {}}\n{oh'}, None, "payload", "Line 2: "),
-        ({"source": "lines", "lines": '{"apiName": "lisp", "parameters": {}}'}, None, "payload", "has no API"),
-        ({"source": "lines", "lines": '[{"apiName": "list"}]'}, None, "payload", "payload[0].parameters"),
-        ({"source": "file"}, None, "payload", "a file with items"),
-        ({"source": "file"}, ("a.csv", b"a,b\n1,2,3\n"), "payload", "2 values at most"),
-        ({"when": "times", "times": "6:30 24:00"}, None, "schedule-calendars", "such as 06:30 18:00"),
-        ({"when": "times", "times": "6:30", "dates": "32"}, None, "schedule-calendars", "from 1 to 31"),
-        ({"when": "every", "every": "", "everyUnit": "hours"}, None, "schedule-intervals", "whole seconds"),
-        ({"when": "cron", "cron": "0 6 1 * MON"}, None, "schedule-cron", "*"),
-        ({"when": "cron", "cron": "0 6 * * *", "timezone": "Europe/Berln"}, None, "schedule-timezone", "Europe/Berlin"),
-        ({"when": "json", "scheduleJson": "{oh"}, None, "schedule", "a JSON object"),
-        ({"maximumAttempts": "many"}, None, "configuration-retry-maximumAttempts", "from 1 to 100"),
-        ({"sink": "webhook", "url": "http://10.0.0.1/"}, None, "sink-url", "public"),
-    ],
-)
-async def test_what_is_wrong_is_said_beside_its_field_and_what_was_typed_stays(
-    api: Api, pages: Pages, fields: dict[str, str], file: Any, where: str, words: str
-):
-    before, given = await api.stored("jobs/shop/"), {"id": "nightly", "tags": "kept", **fields}
-    answer = await pages.send_form_of((await pages.get(NEW)).text, file, **given)
-    assert answer.status_code == 400, answer.text
-    assert words in beside(answer.text, where)
-    assert f'aria-describedby="e-{where}"' in answer.text
-    assert 'name="tags" type="text" value="kept"' in answer.text
+WRONG: list[tuple[dict[str, str], tuple[str, bytes] | None, str, str]] = [
+    ({"id": "a b"}, None, "id", "an id of 1 to 128 characters"),
+    ({"source": "lines", "lines": '{"apiName": "list", "parameters": {}}\n{oh'}, None, "payload", "Line 2: "),
+    ({"source": "lines", "lines": '{"apiName": "lisp", "parameters": {}}'}, None, "payload", "has no API"),
+    ({"source": "lines", "lines": '[{"apiName": "list"}]'}, None, "payload", "payload[0].parameters"),
+    ({"source": "file"}, None, "payload", "a file with items"),
+    ({"source": "file"}, ("a.csv", b"a,b\n1,2,3\n"), "payload", "2 values at most"),
+    ({"when": "times", "times": "6:30 24:00"}, None, "schedule-calendars", "such as 06:30 18:00"),
+    ({"when": "times", "times": "6:30", "dates": "32"}, None, "schedule-calendars", "from 1 to 31"),
+    ({"when": "every", "every": "", "everyUnit": "hours"}, None, "schedule-intervals", "whole seconds"),
+    ({"when": "cron", "cron": "0 6 1 * MON"}, None, "schedule-cron", "*"),
+    ({"when": "cron", "cron": "0 6 * * *", "timezone": "Europe/Berln"}, None, "schedule-timezone", "Europe/Berlin"),
+    ({"when": "json", "scheduleJson": "{oh"}, None, "schedule", "a JSON object"),
+    ({"maximumAttempts": "many"}, None, "configuration-retry-maximumAttempts", "from 1 to 100"),
+    ({"sink": "webhook", "url": "http://10.0.0.1/"}, None, "sink-url", "public"),
+]
+"""Fields of the form, its file, beside what the error stands, and words of it."""
+
+
+async def test_what_is_wrong_is_said_beside_its_field_and_what_was_typed_stays(api: Api, pages: Pages):
+    new, before = (await pages.get(NEW)).text, await api.stored("jobs/shop/")
+    for fields, file, where, words in WRONG:
+        answer = await pages.send_form_of(new, file, **{"id": "nightly", "tags": "kept", **fields})
+        assert answer.status_code == 400, fields
+        assert words in beside(answer.text, where)
+        assert f'aria-describedby="e-{where}"' in answer.text
+        assert 'name="tags" type="text" value="kept"' in answer.text
     assert not api.jobs.known
     assert await api.stored("jobs/shop/") == before, "nothing half-made stays"
 
