@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -78,7 +77,6 @@ async def test_a_new_project_in_typescript_is_run(tmp_path: Path) -> None:
 
 async def test_the_same_in_typescript_returns_the_same(tmp_path: Path) -> None:
     folder = write_files(tmp_path, files(PROJECTS)) / "my-projects" / "prices-typescript"
-    shutil.copy(folder.with_name("prices") / "Intuned.jsonc", folder)
     data, parameters = str(tmp_path / "data"), '{"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}'
     done = await doc_commands.type_in(folder, f"callboard run api list '{parameters}'", CALLBOARD_DATA_DIR=data)
     assert json.loads(done.out) == {"prices": [49, 120.5]}
