@@ -195,6 +195,7 @@ class MemoryRunQueries(RunQueries):
         self.asked: list[tuple[RunFilter, int, bytes | None]] = []
         self.counted: list[tuple[str, RunFilter]] = []
         self.answer = RunPage((), None)
+        """All Runs, which are listed page by page; a token is the number of the page's first Run."""
         self.inputs: dict[str, AnyInput] = {}
         """Of Runs that are no API's."""
         self.validated: list[ValidateListItem] = []
