@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -122,7 +123,7 @@ async def _save(
         if action in _ADDED_ROWS:
             rows = min(count_rows(values, columns) + _ADDED_ROWS[action], most_rows(columns))
             values["rows"] = str(rows)
-        elif action == "remove" and row.isdecimal():
+        elif action == "remove" and re.fullmatch(r"\d{1,3}", row, re.ASCII):
             values = without_row(values, columns, int(row))
         return await _render(request, services, caller, manifest, values, known, foretold=action == "times")
     try:

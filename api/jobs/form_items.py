@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
@@ -53,7 +54,7 @@ def cell(row: int, column: str) -> str:
 def count_rows(values: Mapping[str, str], columns: Sequence[SchemaField]) -> int:
     """Return how many rows the form has."""
     text = values.get("rows", "")
-    return min(int(text), most_rows(columns)) if text.isdecimal() else 0
+    return min(int(text), most_rows(columns)) if re.fullmatch(r"\d{1,3}", text, re.ASCII) else 0
 
 
 def without_row(values: Mapping[str, str], columns: Sequence[SchemaField], row: int) -> dict[str, str]:

@@ -93,7 +93,8 @@ def _clock(hour: int, minute: int, second: int) -> str:
 def _calendars(reader: FormReader) -> list[dict[str, Any]]:
     """Return a calendar for each time of the day, all of them for the same days."""
     days = _day_of_week((reader.text("days") or "").split())
-    dates = [int(each) if each.isdecimal() else each for each in (reader.text("dates") or "").replace(",", " ").split()]
+    words = (reader.text("dates") or "").replace(",", " ").split()
+    dates = [int(each) if re.fullmatch(r"\d{1,2}", each, re.ASCII) else each for each in words]
     calendars: list[dict[str, Any]] = []
     expected = "times of the day, such as 06:30 18:00"
     for text in (reader.text("times") or "").replace(",", " ").split():

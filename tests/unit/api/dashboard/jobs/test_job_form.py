@@ -251,6 +251,7 @@ WRONG: list[tuple[dict[str, str], tuple[str, bytes] | None, str, str]] = [
     ({"source": "file"}, ("a.csv", b"a,b\n1,2,3\n"), "payload", "2 values at most"),
     ({"when": "times", "times": "6:30 24:00"}, None, "schedule-calendars", "such as 06:30 18:00"),
     ({"when": "times", "times": "6:30", "dates": "32"}, None, "schedule-calendars", "from 1 to 31"),
+    ({"when": "times", "times": "6:30", "dates": "9" * 5000}, None, "schedule-calendars", "from 1 to 31"),
     ({"when": "every", "every": "", "everyUnit": "hours"}, None, "schedule-intervals", "whole seconds"),
     ({"when": "cron", "cron": "0 6 1 * MON"}, None, "schedule-cron", "*"),
     ({"when": "cron", "cron": "0 6 * * *", "timezone": "Europe/Berln"}, None, "schedule-timezone", "Europe/Berlin"),
