@@ -38,21 +38,23 @@ from tests.support.constants import WORKSPACE
 from tests.support.files import write_files
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
+from tests.support.in_memory_projects import (
+    MemoryAlerts,
+    MemoryDeploys,
+    MemoryFleet,
+    MemoryInboxes,
+    MemoryProjectChanges,
+    MemorySweeps,
+)
 from tests.support.in_memory_temporal import (
     BEGAN,
-    MemoryAlerts,
     MemoryAuthSessions,
     MemoryBulks,
     MemoryDeliveries,
-    MemoryDeploys,
-    MemoryFleet,
     MemoryHandoffs,
     MemoryHealth,
-    MemoryInboxes,
-    MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
-    MemorySweeps,
 )
 
 KEY = "test-key-number-one-of-two"

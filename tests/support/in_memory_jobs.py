@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from callboard.schemas.errors import Conflict, NotFound
@@ -14,8 +13,7 @@ from callboard.schemas.workflow.job import JobRef, JobSource
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
 from callboard.temporal.job_runs import JobRunPage, JobRuns, JobRunState
 from callboard.temporal.jobs import Jobs, JobState, require_source
-
-BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
+from tests.support.in_memory_temporal import BEGAN
 
 
 class MemoryJobs(Jobs):

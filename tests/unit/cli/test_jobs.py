@@ -16,7 +16,7 @@ from callboard.schemas.workflow.run import RunReason
 from callboard.storage import object_keys
 from tests.support.api_in_process import Api
 from tests.support.commands import NOWHERE, Commands, callboard, error_of
-from tests.support.in_memory_jobs import BEGAN
+from tests.support.in_memory_temporal import BEGAN
 from tests.support.polling import until
 from tests.unit.cli.conftest import Answer
 

@@ -11,7 +11,7 @@ from callboard.temporal.listing import RunFilter, RunListItem, RunPage
 from callboard.temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
-from tests.support.in_memory_jobs import BEGAN
+from tests.support.in_memory_temporal import BEGAN
 from tests.support.present import present
 
 PATH = "/projects/members/auth-sessions"

@@ -8,7 +8,7 @@ from callboard.schemas.workflow.job import JobSource
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
-from tests.support.in_memory_jobs import BEGAN
+from tests.support.in_memory_temporal import BEGAN
 
 PATH = "/projects/shop/jobs"
 JOB_RUN_ID = "jr_V1StGXR8_Z5jdHi6B-myT"

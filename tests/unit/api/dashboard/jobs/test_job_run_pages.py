@@ -8,8 +8,7 @@ from callboard.schemas.workflow.run import RunCause, RunStatus
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
-from tests.support.in_memory_jobs import BEGAN
-from tests.support.in_memory_temporal import line
+from tests.support.in_memory_temporal import BEGAN, line
 
 JOB_RUN_ID = "jr_V1StGXR8_Z5jdHi6B-myT"
 PATH = f"/projects/shop/jobs/nightly/runs/{JOB_RUN_ID}"
