@@ -12,12 +12,12 @@ setup:
 
 # One real Run, end to end, on a stack of its own that is gone afterwards.
 demo: setup
-	@$(PYTHON) -m examples.demo
+	@$(PYTHON) -u -m examples.demo
 
 # The same stack, left running. The call that it gives to try is one with curl.
 dev:
 	@bash hosting/scripts/setup.sh curl
-	@$(PYTHON) -m examples.demo --stay
+	@$(PYTHON) -u -m examples.demo --stay
 
 # The tests have three layers, each a folder below tests/. This is the first one: what runs in the process of pytest, the
 # workflows on a Temporal server, and one whole Run on real parts. ARGS goes to pytest: `make test ARGS=tests/unit/security`.
