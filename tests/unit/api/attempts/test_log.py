@@ -14,7 +14,6 @@ from callboard.storage import object_keys
 from tests.support.api_in_process import KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE
-from tests.support.followed_log import Event, followed_log
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 
@@ -59,13 +58,39 @@ async def stored(live: Live) -> bytes:
     return answer.content
 
 
+@dataclass(frozen=True)
+class Event:
+    """A server-sent event."""
+
+    data: str
+    id: int | None = None
+    kind: str = "message"
+
+
 @asynccontextmanager
 async def following(url: str, live: Live, last: int | None = None) -> AsyncGenerator[AsyncGenerator[Event]]:
+    """Follow the log behind the event `last`."""
+    headers = {"x-api-key": KEY} | ({} if last is None else {"last-event-id": str(last)})
+    place = f"{RUNS}/{live.run_id}/attempts/{live.number}/log?follow=true"
     async with (
-        httpx.AsyncClient(base_url=url, headers={"x-api-key": KEY}, timeout=30, trust_env=False) as client,
-        followed_log(client, f"{RUNS}/{live.run_id}/attempts/{live.number}", last) as events,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30, trust_env=False) as client,
+        client.stream("GET", place) as answer,
     ):
-        yield events
+        assert answer.status_code == 200, await answer.aread()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield _events(answer)
+
+
+async def _events(answer: httpx.Response) -> AsyncGenerator[Event]:
+    fields: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            number = fields.get("id")
+            yield Event(fields["data"], None if number is None else int(number), fields.get("event", "message"))
+            fields = {}
 
 
 def line(message: str, number: int) -> Event:
