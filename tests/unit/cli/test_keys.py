@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.commands import NOWHERE, Commands, callboard
 
 
 @pytest.fixture
-async def api(make_project_api: MakeApi) -> Api:
+async def api(make_api: MakeApi, tmp_path: Path) -> Api:
     """One with keys of its own."""
-    return await make_project_api({})
+    return await make_api(store=FolderStore(tmp_path / "artifacts"))
 
 
 async def test_a_new_key_is_the_only_output(cli: Commands):
