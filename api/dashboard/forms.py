@@ -48,8 +48,11 @@ class FormFile:
 
 async def read_form_with_file(request: Request, limit: int) -> tuple[ImmutableMultiDict[str, str], FormFile | None]:
     """Read the fields of a form that may have a file, and the file, if one was chosen. Raises as `read_form`."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    kind = request.headers.get("content-type", "").lower()
+    if not kind.startswith("multipart/form-data"):
         return await read_form(request, limit), None
+    if "charset" in kind:  # Python has some that take minutes for a megabyte, and browsers send none
+        raise BadRequest("Expected a form in UTF-8, and no charset.")
     body = await read_body(request, limit)
 
     async def whole() -> AsyncGenerator[bytes]:

@@ -16,10 +16,10 @@ from api.jobs.definition import items_of_json, items_of_lines
 from api.playground.schema_fields import SchemaField, schema_fields
 from callboard.projects.job_definition import shown_items
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest
+from callboard.schemas.errors import BadRequest, PayloadTooLarge
 from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.jobs import SHOWN_ITEMS, JobHead, PayloadItem
-from callboard.schemas.rest.json_text import parse_json
+from callboard.schemas.rest.json_text import MAX_VALUES, parse_json
 from callboard.schemas.workflow.job import JobDefinition
 from callboard.storage.job_payloads import definition_chunks, read_items, stream_payload
 
@@ -160,7 +160,14 @@ async def _kept(services: Services, definition: JobDefinition) -> AsyncIterator[
 
 
 def _read_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
-    """Return the names in the first line of a CSV file, and its other lines, without those that are blank."""
+    """Return the names in the first line of a CSV file, and its other lines, without those that are blank.
+
+    Raises:
+        PayloadTooLarge: It has more than `MAX_VALUES` values.
+        BadRequest: It is no such file.
+    """
+    if content.count(b",") + max(content.count(b"\n"), content.count(b"\r")) > MAX_VALUES:
+        raise PayloadTooLarge(f"The file has more than {MAX_VALUES:,} values: commas and ends of lines.")
     try:
         lines = [line for line in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True) if line]
     except (ValueError, csv.Error) as error:

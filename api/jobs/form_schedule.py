@@ -17,6 +17,8 @@ WEEK = (*DAYS[1:], DAYS[0])
 
 _UNITS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_MOST_WORDS = 101
+"""More times, or days, than a schedule may have: of a longer text, the rest is taken for one word, which is wrong."""
 _A_RANGE = 3
 """From how many days in a row on these are written as a range."""
 
@@ -93,11 +95,11 @@ def _clock(hour: int, minute: int, second: int) -> str:
 def _calendars(reader: FormReader) -> list[dict[str, Any]]:
     """Return a calendar for each time of the day, all of them for the same days."""
     days = _day_of_week((reader.text("days") or "").split())
-    words = (reader.text("dates") or "").replace(",", " ").split()
+    words = (reader.text("dates") or "").replace(",", " ").split(maxsplit=_MOST_WORDS)
     dates = [int(each) if re.fullmatch(r"\d{1,2}", each, re.ASCII) else each for each in words]
     calendars: list[dict[str, Any]] = []
     expected = "times of the day, such as 06:30 18:00"
-    for text in (reader.text("times") or "").replace(",", " ").split():
+    for text in (reader.text("times") or "").replace(",", " ").split(maxsplit=_MOST_WORDS):
         clock = _TIME.fullmatch(text)
         if clock is None:
             reader.note(field_error("schedule.calendars", expected))

@@ -274,6 +274,18 @@ async def test_what_is_wrong_is_said_beside_its_field_and_what_was_typed_stays(a
     assert await api.stored("jobs/shop/") == before, "nothing half-made stays"
 
 
+async def test_a_form_that_would_keep_the_api_busy_is_refused(api: Api, pages: Pages):
+    new = (await pages.get(NEW)).text
+    rows = ("a.csv", b"a\n" + b"1\n" * 250_000)
+    answer = await pages.send_form_of(new, rows, id="nightly", source="file")
+    assert (answer.status_code, "more than 250,000 values" in answer.text) == (413, True)
+    slow = {"content-type": "multipart/form-data; boundary=b; charset=punycode"}
+    answer = await pages.post(
+        NEW, content=b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\nx\r\n--b--', headers=slow
+    )
+    assert (answer.status_code, "no charset" in answer.text) == (400, True)
+
+
 async def test_the_next_ten_times_are_shown_with_their_zone_before_the_job_is_saved(api: Api, pages: Pages):
     new, audited = (await pages.get(NEW)).text, await api.stored("audit/")
     fields = {"when": "cron", "cron": "30 6 * * MON-FRI", "timezone": "Asia/Kolkata", "do": "times"}
