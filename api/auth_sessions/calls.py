@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
@@ -25,7 +26,9 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep
+from api.playground.schema_fields import parameters_skeleton, schema_fields
 from api.workspace_router import workspace_router
+from callboard.projects.input_schemas import LOGIN
 from callboard.projects.manifest import Manifest
 from callboard.projects.processes import run_in_thread
 from callboard.projects.sample_files import read_auth_session_samples
@@ -247,6 +250,9 @@ async def render(
         ProjectError, Unavailable: They cannot be read.
     """
     data = await _page_data(services, manifest.project)
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    schema = described.of(LOGIN).input_schema
+    skeleton = "" if schema is None else parameters_skeleton(schema)
     repeatable = (
         "id",
         "startUrl",
@@ -262,7 +268,9 @@ async def render(
         manifest=manifest,
         recorded=manifest.settings.auth_sessions.type == "MANUAL",
         start_url=manifest.settings.auth_sessions.start_url,
-        sample=await _sample_parameters(services, manifest),
+        fields=[] if schema is None else [asdict(each) for each in schema_fields(schema)],
+        skeleton=skeleton,
+        sample=await _sample_parameters(services, manifest) or skeleton,
         form=form,
         values={name: value for name, value in (values or {}).items() if name in repeatable},
         is_changing=any(each["status"] == "PENDING" for each in data["authSessions"]) or "done" in request.query_params,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from callboard.machines.package_box import PackageBox
 from callboard.machines.runner import main as runner_main
 from callboard.projects.built import MOST_OF_VERSION, Described, ResolvedDependencies, too_many_schemas
-from callboard.projects.code_checks import ApiCode
+from callboard.projects.code_checks import ApiCode, source_of
 from callboard.projects.input_schemas import ApiDescription, ApiDescriptions, InputSchema
 from callboard.projects.manifest import DeployWarning
 from callboard.projects.parameter_check import SchemaError, check_schema, read_json
@@ -69,7 +69,7 @@ async def describe_apis(
     missed = [api for api, said in told.items() if not code[api].annotated and isinstance(said.parameters, SchemaError)]
     return described(
         {api: Told(None) if api in missed else told.get(api, Told(None)) for api in code},
-        files={api: f"api/{api}.py" for api in code},
+        files={api: source_of(api) for api in code},
         docstrings={api: text.docstring for api, text in code.items()},
     )
 

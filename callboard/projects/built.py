@@ -7,9 +7,9 @@ import sysconfig
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from callboard.projects.code_checks import check_imports, modules_in
+from callboard.projects.code_checks import check_imports, modules_in, source_of
 from callboard.projects.declaration import name_environment
-from callboard.projects.input_schemas import ApiDescriptions
+from callboard.projects.input_schemas import LOGIN, ApiDescriptions
 from callboard.projects.manifest import DeployWarning, Manifest, NodeEnvironment, OwnEnvironment, Stored
 from callboard.projects.node.declared import compiler_digest
 from callboard.projects.node.packages import check_lock
@@ -113,7 +113,7 @@ def _other_packages() -> ProjectError:
 def _check_described(described: Described, apis: Collection[str]) -> None:
     known = described.apis.apis.values()
     schemas = [schema for each in known for schema in (each.input_schema, each.result_schema) if schema is not None]
-    if not set(apis).issuperset(described.apis.apis):
+    if not {*apis, LOGIN}.issuperset(described.apis.apis):
         raise SchemaError("the version has no such API")
     if sum(len(json.dumps(schema)) for schema in schemas) > MOST_OF_VERSION:
         raise too_many_schemas()
@@ -134,4 +134,4 @@ def _check_schemas(described: Described, sources: Sources) -> Iterator[DeployWar
     for api, description in described.apis.apis.items():
         if unchecked := unchecked_keywords(description.input_schema):
             message = f"starts are not checked by these keywords of its schema: {', '.join(sorted(unchecked))}"
-            yield DeployWarning(file=functions.get(f"api/{api}", f"api/{api}.py"), message=message)
+            yield DeployWarning(file=functions.get(f"api/{api}", source_of(api)), message=message)

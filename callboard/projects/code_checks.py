@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from callboard.projects.input_schemas import LOGIN
 from callboard.projects.manifest import DeployWarning, Stored
 
 _FUNCTIONS = ("automation", "create", "check")
@@ -47,10 +48,15 @@ def look_at_code(files: Path, apis: Collection[str]) -> dict[str, ApiCode]:
 
     Args:
         files: The files of the version.
-        apis: The names of its APIs.
+        apis: The names of its APIs, and `LOGIN` if it logs in.
     """
     known = modules_in(files) | _STANDARD_LIBRARY | _RUNTIME
-    return {api: _look_at(files, f"api/{api}.py", known) for api in apis}
+    return {api: _look_at(files, source_of(api), known) for api in apis}
+
+
+def source_of(api: str) -> str:
+    """Return the path of an API's file, or that of the function that logs in."""
+    return f"{api}.py" if api == LOGIN else f"api/{api}.py"
 
 
 def check_imports(code: Mapping[str, ApiCode], packages: Collection[str]) -> list[DeployWarning]:
@@ -64,7 +70,7 @@ def check_imports(code: Mapping[str, ApiCode], packages: Collection[str]) -> lis
                     f"the module {name} is neither in the project nor in a package that it declares "
                     "(in pyproject.toml or requirements.txt)"
                 )
-                found.append(DeployWarning(file=f"api/{api}.py", line=line, message=message))
+                found.append(DeployWarning(file=source_of(api), line=line, message=message))
     return found
 
 
@@ -75,7 +81,8 @@ def _look_at(files: Path, file: str, known: Collection[str]) -> ApiCode:
     imports = {name: line for name, line in _imports(tree) if name not in known}
     function = _find_function(tree)
     if function is None:
-        message = "there is no function automation; write `async def automation(page, params)`"
+        name = "create" if file == source_of(LOGIN) else "automation"
+        message = f"there is no function {name}; write `async def {name}(page, params)`"
         return ApiCode(imports=imports, warning=DeployWarning(file=file, message=message))
     warning = None
     if isinstance(function, ast.FunctionDef) and not function.decorator_list:

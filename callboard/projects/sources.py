@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from callboard.projects.apis import list_apis_of_version
-from callboard.projects.code_checks import ApiCode, look_at_code
+from callboard.projects.code_checks import ApiCode, look_at_code, source_of
 from callboard.projects.declaration import Declaration, read_declaration
+from callboard.projects.input_schemas import LOGIN
 from callboard.projects.manifest import Stored
 from callboard.projects.node.declared import NodeProject, read_node_project
 from callboard.schemas.workflow.deploy import FrozenVenv
@@ -18,7 +19,7 @@ class Sources(Stored):
     declaration: Declaration | None
     """The packages that it declares; None if it declares none, and has no environment of its own."""
     code: dict[str, ApiCode]
-    """What its APIs say, by their names, sorted; nothing of APIs that are not in Python."""
+    """What its APIs and the function that logs in say, by their names; nothing of those that are not in Python."""
     node: NodeProject | None = None
     """What a project in TypeScript consists of; None for one in Python."""
 
@@ -31,4 +32,7 @@ def read_sources(files: Path, frozen: FrozenVenv | None) -> Sources:
     """
     if (node := read_node_project(files)) is not None:
         return Sources(declaration=None, code={}, node=node)
-    return Sources(declaration=read_declaration(files, frozen), code=look_at_code(files, list_apis_of_version(files)))
+    apis = list_apis_of_version(files)
+    logs_in = LOGIN not in apis and (files / source_of(LOGIN)).is_file()
+    code = look_at_code(files, [*apis, LOGIN] if logs_in else apis)
+    return Sources(declaration=read_declaration(files, frozen), code=code)

@@ -1,6 +1,7 @@
 """Tell what the APIs of a project take and return: `python -m callboard_runtime.input_schemas API…`.
 
-This runs in the project's folder and environment, and imports the project's code. It writes a line for each API, in
+This runs in the project's folder and environment, and imports the project's code. `auth-sessions/create` stands for
+the function that logs in, which is none of its APIs. It writes a line for each API, in
 their order: a JSON object with `schema`, of its parameters (null if its annotation says nothing) or, if none can be
 made, with `problem`; and in the same way with `result` or `resultProblem`, of what it returns.
 
@@ -22,7 +23,7 @@ from typing import Any, NoReturn
 
 from .annotations import UnreadableError, parameters_schema, result_schema
 from .failures import UserCodeError
-from .project_code import load
+from .project_code import CREATE, load
 
 EACH_WITHIN = 10.0
 """Seconds in which the code of one API must be imported and its annotation read."""
@@ -96,7 +97,7 @@ def _write(descriptor: int, line: str) -> None:
 
 def _tell(api: str, root: Path) -> str:
     try:
-        function = load(f"api/{api}", root)
+        function = load(api if api == CREATE else f"api/{api}", root)
     except UserCodeError as error:
         return _problem(str(error))
     except BaseException as error:  # noqa: BLE001  # importing it may do anything

@@ -23,7 +23,7 @@ from .results import to_json
 
 _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, looked up in this order."""
-_CREATE = "auth-sessions/create"
+CREATE = "auth-sessions/create"
 """The function that may be an async generator."""
 _HOOK_FILE = "hooks/setup_context"
 _HOOK_FUNCTION = "setup_context"
@@ -55,7 +55,7 @@ def load(function_path: str, root: Path) -> UserFunction:
         function = getattr(module, candidate, None)
         if function is None:
             continue
-        may_ask = function_path == _CREATE and inspect.isasyncgenfunction(function)
+        may_ask = function_path == CREATE and inspect.isasyncgenfunction(function)
         if not inspect.iscoroutinefunction(function) and not may_ask:
             raise StructuralError(
                 f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",

@@ -190,7 +190,7 @@ function parameterFields(form) {
   };
   for (const field of fields) field.addEventListener("input", () => write(field));
   area.addEventListener("input", show);
-  if (fields.length) form.querySelector("[data-closes]").open = false;
+  form.querySelector("[data-closes]").open = Boolean(area.closest("[data-closes]").querySelector("[aria-invalid=true]"));
   show();
 }
 
@@ -344,7 +344,8 @@ function enhance(root) {
   }
   for (const zone of root.querySelectorAll("[data-own-zone]")) zone.value ||= full.resolvedOptions().timeZone;
   for (const parts of root.querySelectorAll("[data-tabs]")) tabs(parts);
-  for (const form of root.querySelectorAll("[data-remember]")) { remember(form); parameterFields(form); }
+  for (const form of root.querySelectorAll("[data-remember]")) remember(form);
+  for (const form of root.querySelectorAll("form:has([data-parameter])")) parameterFields(form);
   for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);
   for (const form of root.querySelectorAll("[data-filter]")) {
     form.addEventListener("change", (event) => {

@@ -53,9 +53,12 @@ async def test_an_annotation_is_read_with_the_project_s_own_packages_and_modules
             "utils/more.py": "from models import P\nQ = dict[str, P]\n",
             "api/typed.py": api("from utils.more import Q", "Q"),
             "api/answers.py": "from utils.more import Q\nasync def automation(page, params=None) -> list[Q]: ...\n",
+            "auth-sessions/create.py": "from models import P\nasync def create(page, params: P | None = None): ...\n",
         }
     )
     assert manifest.warnings == ()
+    login = (await schemas(host, manifest))["auth-sessions/create"]
+    assert login["properties"] == {"x": {"type": "integer"}}
     found = (await schemas(host, manifest))["typed"]
     assert found["additionalProperties"] == {"$ref": "#/$defs/P"}
     assert found["$defs"]["P"]["properties"] == {"x": {"type": "integer"}}

@@ -173,7 +173,10 @@ async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(deployed: D
 def logins(kind: str, *code: str) -> dict[str, str]:
     """Files of a project with logins of a kind, of which it has this code."""
     settings = json.dumps({"authSessions": {"enabled": True, "type": kind}})
-    return {"Intuned.jsonc": settings, **{f"auth-sessions/{name}.py": "" for name in code}}
+    return {
+        "Intuned.jsonc": settings,
+        **{f"auth-sessions/{name}.py": f"async def {name}(page, params=None): ...\n" for name in code},
+    }
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,19 @@ async def test_the_page_shows_fields_and_docstring_and_begins_with_the_required(
     assert "The &lt;shop&gt;&#39;s address" in text
     assert "filters[].brand" in text
     assert "&#34;sort&#34;: &#34;price&#34;" in text
+
+
+async def test_a_login_has_fields_for_its_parameters(api: Api, pages: Pages):
+    manifest = await api.services.catalog.get_current("members")
+    assert manifest is not None
+    schema = {"type": "object", "properties": {"user": {"type": "string"}, "password": {"type": "string"}}}
+    key = object_keys.input_schemas("members", manifest.version)
+    before = await api.store.get(key)
+    assert before is not None
+    await api.store.put(key, json.dumps({"apis": {"auth-sessions/create": {"inputSchema": schema}}}).encode())
+    try:
+        text = (await pages.get("/projects/members/auth-sessions")).text
+    finally:
+        await api.store.put(key, before)
+    assert 'aria-label="user" type="text" data-parameter="user"' in text
+    assert 'aria-label="password" type="password" data-parameter="password"' in text
