@@ -163,10 +163,8 @@ async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: St
         await page.goto(of(run_id, "shop"))
         picture = page.get_by_role("img", name="Live view")
         await picture.scroll_into_view_if_needed(timeout=30_000)
-        # An update may put another canvas into its place, so it is looked up each time.
-        canvas = "document.querySelector('.live canvas')"
-        is_drawn = f"() => {canvas}?.getContext('2d').getImageData(0, 0, 1, 1).data[3] > 0"
-        await page.wait_for_function(is_drawn, timeout=30_000)
+        is_drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, 1, 1).data[3] > 0"
+        await page.wait_for_function(is_drawn, arg=await picture.element_handle(), timeout=30_000)
         await page.get_by_role("button", name="Cancel").click()
         await page.get_by_role("button", name="Cancel this Run").last.click()
         await expect(page.locator("h1 + .status")).to_have_text("canceled", timeout=30_000)

@@ -72,6 +72,9 @@ function runningTimes(root) {
 // Keep the page up to date: it is fetched again and again, and its parts that are marked as live replace the old ones.
 let tag = null;
 const texts = new Map();  // HTML of the live parts as it was received, by their ids
+function noteTexts(root) {
+  for (const part of root.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
+}
 function isBeingFilledIn(part) {
   return part.querySelector("[data-live-view].held, :popover-open") !== null || [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
 }
@@ -103,6 +106,7 @@ function refresh(fresh) {
     const old = document.getElementById(list.id);
     for (const child of [...list.children]) {
       if (document.getElementById(child.id)) continue;
+      noteTexts(child);
       localTimes(child);
       old.append(document.adoptNode(child));
       enhance(child);
@@ -377,7 +381,7 @@ addEventListener("keydown", (event) => {
   search.focus();
 });
 
-for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
+noteTexts(document);
 localTimes(document);
 localFields(document);
 theme();
