@@ -127,8 +127,6 @@ async def _save(
             values = without_row(values, columns, int(row))
         return await _render(request, services, caller, manifest, values, known, foretold=action == "times")
     try:
-        if known is not None and values.get("definition") != known.ref:
-            raise Conflict("Somebody has changed the Job since this form was opened. Open it again, and edit it anew.")
         body = read_head(values, None if known is None else know_job(known, services.ring))
         if known is None:
             head = validate_body(NewJobHead, body)
@@ -137,7 +135,7 @@ async def _save(
             return redirect(f"/projects/{manifest.project}/jobs/{head.id}", done="create")
         edited = validate_body(JobHead, body)
         items = read_payload(services, manifest, edited, values, file, columns, known)
-        await update_job(services, manifest, known.job_id, edited, items)
+        await update_job(services, manifest, known.job_id, edited, items, values.get("definition", ""))
     except (BadRequest, Conflict, PayloadTooLarge, Unavailable) as error:
         return await _render(request, services, caller, manifest, values, known, error=error)
     return redirect(f"/projects/{manifest.project}/jobs/{known.job_id}", done="update")

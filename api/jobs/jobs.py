@@ -164,13 +164,26 @@ async def update(request: Request, services: ServicesDep, manifest: ProjectDep, 
 
 
 async def update_job(
-    services: Services, manifest: Manifest, job_id: str, head: JobHead, items: AsyncIterator[PayloadItem]
+    services: Services,
+    manifest: Manifest,
+    job_id: str,
+    head: JobHead,
+    items: AsyncIterator[PayloadItem],
+    instead_of: str | None = None,
 ) -> JobUpdated:
-    """Update a Job. Raises as `create_job`, and NotFound if it was deleted meanwhile."""
+    """Update a Job, which has this definition until then, or any.
+
+    Raises as `create_job`, NotFound if it was deleted meanwhile, and Conflict if it has another definition.
+    """
     definition = await define_job(services, manifest, job_id, head, items)
     try:
         await services.jobs.update(
-            definition.workspace, definition.project, job_id, definition.ref, definition.schedule
+            definition.workspace,
+            definition.project,
+            job_id,
+            definition.ref,
+            definition.schedule,
+            instead_of=instead_of,
         )
     except CallboardError as error:
         await discard_refused(services, definition, error)

@@ -131,12 +131,15 @@ class Jobs:
         *,
         source: JobSource = JobSource.API,
         digest: str = "",
+        instead_of: str | None = None,
     ) -> None:
         """Let a Job have another definition, with this schedule. Whether it is paused stays as it is.
 
+        `instead_of` is the definition that it must have until then; None for any.
+
         Raises:
             NotFound: There is no such Job in this workspace and project.
-            Conflict: The Job comes from elsewhere than `source`.
+            Conflict: The Job comes from elsewhere than `source`, or has another definition than `instead_of`.
             BadRequest: Temporal refuses the schedule.
             Unavailable: Temporal cannot be reached; whether the Job was updated is not known.
         """
@@ -145,6 +148,7 @@ class Jobs:
             async def replace(update: ScheduleUpdateInput) -> ScheduleUpdate:
                 ref = await self._read_ref(update.description, workspace)
                 require_source(ref, source)
+                require_definition(ref, instead_of)
                 changed = ref.model_copy(update={"definition": definition, "digest": digest})
                 return ScheduleUpdate(_schedule(changed, schedule, update.description.schedule.state))
 
@@ -219,6 +223,12 @@ def require_source(ref: JobRef, source: JobSource) -> None:
             f"Job {ref.job_id} is a file of project {ref.project}. Edit the file, or remove it, and deploy the project."
         )
     raise Conflict(f"Job {ref.job_id} of project {ref.project} was created by a request, and not by a file.")
+
+
+def require_definition(ref: JobRef, expected: str | None) -> None:
+    """Refuse a change of a Job that has another definition than the expected one; None is any. Raises Conflict."""
+    if expected not in (None, ref.definition):
+        raise Conflict(f"Somebody has changed Job {ref.job_id} meanwhile. Open it again, and edit it anew.")
 
 
 def _schedule(ref: JobRef, schedule: dict[str, Any] | None, state: ScheduleState) -> Schedule:

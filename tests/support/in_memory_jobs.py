@@ -12,7 +12,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobRef, JobSource
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
 from callboard.temporal.job_runs import JobRunPage, JobRuns, JobRunState
-from callboard.temporal.jobs import Jobs, JobState, require_source
+from callboard.temporal.jobs import Jobs, JobState, require_definition, require_source
 from tests.support.in_memory_temporal import BEGAN
 
 
@@ -58,10 +58,12 @@ class MemoryJobs(Jobs):
         *,
         source: JobSource = JobSource.API,
         digest: str = "",
+        instead_of: str | None = None,
     ) -> None:
         self._fail()
         ref = (await self.get(workspace, project, job_id)).ref
         require_source(ref, source)
+        require_definition(ref, instead_of)
         self.schedules[project, job_id] = schedule
         self.change(project, job_id, ref=ref.model_copy(update={"definition": definition, "digest": digest}))
 

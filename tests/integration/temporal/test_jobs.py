@@ -200,6 +200,8 @@ async def test_an_update_replaces_definition_and_schedule_and_nothing_else(name:
     state = await jobs.get(WORKSPACE, name, JOB)
     assert state.ref == reference(name, definition="second")
     assert (state.paused, state.note) == (True, "For a while.")
+    with pytest.raises(Conflict, match="Somebody has changed"):
+        await jobs.update(WORKSPACE, name, JOB, "third", None, instead_of="first")
     await jobs.resume(WORKSPACE, name, JOB, "Go on.")
     assert (await jobs.get(WORKSPACE, name, JOB)).next_run_times[0].year == 2098
 
