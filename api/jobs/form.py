@@ -156,7 +156,8 @@ def _auth_session(reader: FormReader) -> dict[str, Any] | None:
 def _sink(reader: FormReader) -> dict[str, Any] | None:
     sink = read_sink(reader)
     if sink is not None:
-        reader.set_if_given(sink, "apisToSend", (reader.text("apisToSend") or "").split() or None)
+        lines = (reader.text("apisToSend") or "").split("\n")
+        reader.set_if_given(sink, "apisToSend", [line.strip() for line in lines if line.strip()] or None)
     return sink
 
 
@@ -218,7 +219,7 @@ def _sink_values(sink: Mapping[str, Any] | None) -> dict[str, str]:
     values = {
         "sink": sink["type"],
         "skipOnFail": "true" if sink["skipOnFail"] else "",
-        "apisToSend": " ".join(sink["apisToSend"] or ()),
+        "apisToSend": "\n".join(sink["apisToSend"] or ()),
     }
     if sink["type"] == "webhook":
         return {**values, "url": sink["url"], "headers": _headers(sink)}

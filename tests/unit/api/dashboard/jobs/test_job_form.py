@@ -58,6 +58,7 @@ EVERYTHING: list[dict[str, Any]] = [
             "accessKeyId": "secret-6",
             "secretAccessKey": "secret-7",
             "skipOnFail": True,
+            "apisToSend": ["list", "my list"],
         },
         "schedule": {"calendars": [{"minute": {"start": 0, "end": 59, "step": 7}, "hour": "*", "comment": "often"}]},
         "payload": [{"apiName": "list", "parameters": {"n": n}} for n in range(1200)],
@@ -197,6 +198,7 @@ async def test_keys_of_a_bucket_are_not_used_for_another_one(api: Api, pages: Pa
     assert (await pages.send_form_of(page, prefix="c")).status_code == 303
     sink = know_job(await definition(api), api.services.ring).opened["sink"]
     assert (sink["prefix"], sink["accessKeyId"], sink["secretAccessKey"]) == ("c", "secret-6", "secret-7")
+    assert sink["apisToSend"] == ["list", "my list"]
     assert (await definition(api)).payload_count == 1200, "a long payload is kept, and not shown"
 
 
