@@ -21,13 +21,13 @@ from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.jobs import SHOWN_ITEMS, JobHead, PayloadItem
 from callboard.schemas.rest.json_text import MAX_VALUES, parse_json
 from callboard.schemas.workflow.job import JobDefinition
-from callboard.storage.job_payloads import definition_chunks, read_items, stream_payload
+from callboard.storage.job_payloads import JobItem, definition_chunks, read_lines, stream_payload
 
 _MOST_ROWS = 100
 _MOST_CELLS = 800
 """A form has a thousand fields at most."""
-_SHOWN_CHARACTERS = 256 * 1024
-"""A payload of more characters is not written into the form."""
+_SHOWN_BYTES = 256 * 1024
+"""A payload that has more bytes in the store is not written into the form."""
 _NO_COLUMN = frozenset('.[*"\r\n')
 """Characters of paths to fields within others, and those that browsers do not send as they are in names of fields."""
 _AS_TEXT = ("text", "date", "email", "url", "password")
@@ -74,11 +74,11 @@ async def item_values(services: Services, manifest: Manifest, definition: JobDef
     api = next(iter(manifest.apis), "")
     if definition.payload_count > SHOWN_ITEMS:
         return {"source": "kept", "api": api}
-    stored = await read_items(services.store, definition_chunks(definition), 0, definition.payload_count)
-    items = shown_items(stored)
-    lines = "\n".join(json.dumps(item, ensure_ascii=False) for item in items)
-    if len(lines) > _SHOWN_CHARACTERS:
+    stored = await read_lines(services.store, definition_chunks(definition), 0, definition.payload_count)
+    if sum(map(len, stored)) > _SHOWN_BYTES:
         return {"source": "kept", "api": api}
+    items = shown_items([JobItem.from_line(line) for line in stored])
+    lines = "\n".join(json.dumps(item, ensure_ascii=False) for item in items)
     api = items[0]["apiName"] if items else api
     columns = await table_columns(services, manifest, api)
     values = {"source": "lines", "api": api, "lines": lines}
