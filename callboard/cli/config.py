@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from callboard.cli.options import load_settings
 from callboard.settings import Settings
 from callboard.temporal.connection_config import find_connection
+from callboard.temporal.durations import format_duration
 
 
 def config() -> None:
@@ -35,5 +36,5 @@ def _format_value(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g} s"
+        return format_duration(value)
     return str(value)

@@ -85,6 +85,7 @@ def test_config_shows_every_setting_and_no_secret(tmp_path: Path):
     lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert lines["CALLBOARD_PORT"] == ["environment", "8123"]
     assert lines["CALLBOARD_HOST"] == ["default", "127.0.0.1"]
+    assert lines["CALLBOARD_AUDIT_RETENTION"] == ["default", "365", "days"]
     assert lines["CALLBOARD_API_KEYS"] == ["environment", "********,", "********"]
     assert "secret" not in done.stdout
 
