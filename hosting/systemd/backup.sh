@@ -26,5 +26,5 @@ before=$(all | tail -n 1)
 copy
 "$python" -m sqlite3 "$database" "VACUUM INTO '$new/temporal.db'" >/dev/null
 copy
-mv "$new" "$backups/$(date --utc +%Y-%m-%dT%H-%M-%SZ)"
+mv -T "$new" "$backups/$(date --utc +%Y-%m-%dT%H-%M-%SZ)"
 all | head -n "-$keep" | while read -r old; do rm -rf "$old"; done
