@@ -65,7 +65,6 @@ def create_app(services: Services) -> FastAPI:
         title="Callboard",
         description=_DESCRIPTION,
         version=installed_version(),
-        openapi_tags=[{"name": "Runs"}],  # what most people look for stands first
         lifespan=lifespan,
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
