@@ -21,7 +21,7 @@ JOB: dict[str, Any] = {"payload": [{"apiName": "list", "parameters": {}}], "conf
 AUTH_JOB = {**JOB, "auth_session": {"id": "anna"}}
 AUTH_PROJECT = {
     "Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}',
-    "auth-sessions/create.py": "",
+    "auth-sessions/create.py": "async def create(page, params): ...\n",
     "auth-sessions/check.py": "",
 }
 SECRET = "t0p-s3cret"
