@@ -20,7 +20,7 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, tmp_path: Path) -> N
             await stack.until_status(run_id, "started")
         waiting = [await stack.start("echo") for _ in range(3)]
         # Temporal counts in what it lists, and workers speak of their Machines every ten seconds.
-        expected = {"ahead": 2, "machinesBusy": 2, "machines": 2, "paused": False, "lease": None}
+        expected = {"ahead": 2, "machinesBusy": 2, "machines": 2, "paused": False, "lease": None, "preparing": False}
         answer = await stack.until(f"runs/{waiting[2]}", lambda run: run["waiting"] == expected)
         assert (answer["status"], answer["startedAt"], answer["attempts"]) == ("pending", None, [])
         started = await stack.until(f"runs/{held[0]}", lambda run: run["attemptCount"] == 1)
