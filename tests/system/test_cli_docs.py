@@ -25,7 +25,7 @@ async def test_what_is_shown_is_done(stack: Stack, venv: Path, tmp_path: Path) -
         script = script.replace(shown, here)
     key = (stack.data / "api-key").read_text().strip()
     script = f"export CALLBOARD_API_KEY={key}\nSHOP_KEY=a-key-of-the-shop\n{script}"
-    said = await Command(stack, "shop").script(script, folder, within=200)
+    said = await Command(stack, "shop").script(script, folder, within=280)
     assert said.count('"Oak Lamp"') == 5, "the results of run, start, result, get and rerun"
     assert "Oak Lamp" in (folder / "output" / "products.json").read_text()
     samples = (folder / ".parameters" / "api" / "list-products").iterdir()

@@ -31,6 +31,16 @@ def prices(tmp_path: Path) -> Path:
     return write_files(tmp_path, files(PROJECTS)) / "my-projects" / "prices"
 
 
+# This comes before the project is published as a folder: when that is gone, the project is deleted half a minute later.
+async def test_the_deploy_command_deploys_it(stack: Stack, prices: Path) -> None:
+    (deploying,) = doc_commands.typed("docs/projects.md", "Deploy")
+    key = (stack.data / "api-key").read_text().strip()
+    script = deploying.text.replace("https://callboard.example.com", stack.url).replace("…", key)
+    done = await doc_commands.type_in(prices.parents[1], f"{script}callboard projects delete prices --yes\n")
+    assert "APIs: list, search" in done.out
+    assert "Deleted" in done.out + done.err
+
+
 async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: Stack) -> None:
     beginning = "my-projects/prices/"
     prices = {
@@ -42,15 +52,6 @@ async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: S
         parameters = {"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}
         answer = await stack.run("list", parameters, project="prices")
         assert answer.get("result") == {"prices": [49, 120.5]}, answer
-
-
-async def test_the_deploy_command_deploys_it(stack: Stack, prices: Path) -> None:
-    (deploying,) = doc_commands.typed("docs/projects.md", "Deploy")
-    key = (stack.data / "api-key").read_text().strip()
-    script = deploying.text.replace("https://callboard.example.com", stack.url).replace("…", key)
-    done = await doc_commands.type_in(prices.parents[1], f"{script}callboard projects delete prices --yes\n")
-    assert "APIs: list, search" in done.out
-    assert "Deleted" in done.out + done.err
 
 
 async def test_a_new_project_is_run_and_tested(tmp_path: Path, index: str) -> None:
