@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -32,8 +33,12 @@ async def ask(api: Api, key: str, method: str, path: str = "/api/lasting", cooki
     """The messages of the answer, and whether it came to its end."""
     sent: list[Any] = []
 
+    body = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
+        if not body:
+            await asyncio.Event().wait()  # The client stays, and says no more.
+        return body.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)
