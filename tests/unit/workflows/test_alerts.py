@@ -65,7 +65,7 @@ async def test_the_end_of_a_run_is_counted_if_its_project_has_alerts(play: PlayR
 
 
 async def test_a_run_that_is_canceled_is_not_counted(stage: Stage) -> None:
-    held = stage.stopping(HeldAttempt(stage))
+    held = stage.stopping(HeldAttempt(stage, announced=True))
     await stage.serve(held)
     await stage.start(has_alerts=True)
     await held.began.wait()
