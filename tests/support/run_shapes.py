@@ -194,7 +194,8 @@ async def cancel_while_variables_are_collected(stage: Stage) -> None:
 
     stage.on_collect = canceled
     await stage.serve(ends(completed()))
-    await stage.start()
+    # A cancel is heard as the workflow task is about to time out, in which the local activity runs.
+    await stage.start(task_timeout=timedelta(seconds=1))
 
 
 # Attempts of which more is to be told.

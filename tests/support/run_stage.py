@@ -258,8 +258,10 @@ class Stage:
         self.worker = f"worker-{name}"
         self.queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
         self._skip = skip
-        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0}
-        """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before."""
+        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0, "max_concurrent_workflow_tasks": 1}
+        """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before. One comes after the
+        other: for the next one, the SDK would evict a workflow whose local activity still runs, and its task be lost
+        until it times out after ten seconds."""
         self._script: list[Part] = []
         self.inputs: list[AttemptInput] = []
         self.stops: list[StopInput] = []
@@ -367,8 +369,9 @@ class Stage:
 
     # What happens to the Run.
 
-    async def start(self, run_id: str | None = None, **fields: Any) -> None:
-        await start_run(self.client, run_input(self.project, **fields), run_id or self.run_id, self.queue)
+    async def start(self, run_id: str | None = None, *, task_timeout: timedelta | None = None, **fields: Any) -> None:
+        run = run_input(self.project, **fields)
+        await start_run(self.client, run, run_id or self.run_id, self.queue, task_timeout=task_timeout)
 
     async def announce(self, number: int, input: AttemptInput | None = None, *, waits: bool = False) -> None:
         """The signals with which an Attempt says that it is on a Machine. Without an input: one of the stage's Run."""
