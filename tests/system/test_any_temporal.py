@@ -14,15 +14,55 @@ from temporalio.client import Client
 from callboard.dev.temporal import TemporalServer
 from callboard.machines.keeper_process import processes_of
 from tests.support.certificates import Authority
-from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy
-from tests.support.parts import KEY
+from tests.support.installation import API_KEY, KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.polling import until
 from tests.support.rest import PATIENCE
 from tests.support.temporal_servers import dev_server, set_up_namespace
 from tests.support.webhook_receiver import receiver
 
 pytestmark = pytest.mark.timeout(300)
+
+PROJECT = {
+    "Intuned.jsonc": '{"projectName": "cloud", "replication": {"maxConcurrentRequests": 2}}',
+    "api/title.py": """
+async def automation(page, params=None, **_):
+    await page.set_content("<title>in the cloud</title>")
+    return await page.title()
+""",
+    "api/variables.py": """
+import os
+
+
+async def automation(page, params=None, **_):
+    return dict(os.environ)
+""",
+    "api/connect.py": """
+import asyncio
+
+
+async def automation(page, params, **_):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", params["port"])
+    except PermissionError:
+        return "closed"
+    writer.close()
+    return "open"
+""",
+    "api/gate.py": """
+import asyncio
+from pathlib import Path
+
+
+async def automation(page, params, **_):
+    folder = Path(params["folder"])
+    with (folder / f"begun-{params['n']}").open("x"):  # a second Attempt fails
+        pass
+    while not (folder / "go").exists():
+        await asyncio.sleep(0.02)
+    return params["n"]
+""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +106,9 @@ async def cloud(
             installation.use_api_key()
         else:
             installation.use_certificate()
-        async with installation.running():
+        await installation.deploy(PROJECT)
+        ready = {"CALLBOARD_READY_NEEDS_WORKERS": "true"}
+        async with installation.part("worker", "worker"), installation.api(**ready) as installation.rest:
             yield installation
     assert processes_of(folder) == []
     assert list((folder / "worker" / "workers").iterdir()) == []
@@ -167,7 +209,8 @@ async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallat
 async def test_nothing_that_is_refused_is_needed(cloud: CloudInstallation) -> None:
     allowed = {"ListSearchAttributes", "RecordWorkerHeartbeat"}
     assert set(cloud.proxy.refused) <= allowed
-    assert "is leaving" not in cloud.log("worker")
-    for name in ("api", "worker"):
-        assert API_KEY not in cloud.log(name)
-        assert f"Temporal at {cloud.proxy.address}, namespace {NAMESPACE} (TLS" in cloud.log(name)
+    logs = {name: (cloud.folder / f"{name}.log").read_text() for name in ("api", "worker")}
+    assert "is leaving" not in logs["worker"]
+    for log in logs.values():
+        assert API_KEY not in log
+        assert f"Temporal at {cloud.proxy.address}, namespace {NAMESPACE} (TLS" in log

@@ -13,8 +13,7 @@ from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
 from callboard.temporal.fleet import FleetClient
 from callboard.temporal.fleet_view import describe_fleet
 from tests.support.constants import SOMEBODY
-from tests.support.installation import Installation
-from tests.support.parts import Part
+from tests.support.installation import Installation, Part
 from tests.support.polling import until
 
 MACHINES = 2

@@ -21,7 +21,7 @@ from callboard.projects.deploy import deploy
 from callboard.storage.folder import FolderStore
 from callboard.telemetry.metrics import INSTRUMENTS
 from tests.support.files import write_files
-from tests.support.parts import Parts
+from tests.support.installation import Parts
 from tests.support.polling import until
 from tests.support.rest import Rest
 from tests.support.temporal_servers import dev_server

@@ -18,8 +18,8 @@ from temporalio.service import RPCError
 from callboard.dev.temporal import TemporalServer
 from callboard.schemas.workflow.names import SEARCH_ATTRIBUTES
 from tests.support.certificates import Authority
-from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy
+from tests.support.installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server, search_attribute_types
 

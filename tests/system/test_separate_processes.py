@@ -17,7 +17,7 @@ import pytest
 from callboard.machines.keeper_process import processes_of
 from callboard.storage.s3 import open_bucket
 from callboard.storage.store import Store
-from tests.support.parts import Part, Parts
+from tests.support.installation import Part, Parts
 from tests.support.polling import until
 from tests.support.rest import Rest
 from tests.support.s3_server import BUCKET, S3Server, s3_server

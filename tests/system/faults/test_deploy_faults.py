@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.support.files import write_files
-from tests.support.installation import Installation
-from tests.support.parts import KEY, Part
+from tests.support.installation import KEY, Installation, Part
 from tests.support.polling import until
 from tests.support.processes import Done
 from tests.support.rest import Rest

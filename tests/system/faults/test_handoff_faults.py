@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.parts import Part, Parts
+from tests.support.installation import Part, Parts
 from tests.support.polling import until
 from tests.support.rest import PATIENCE, Rest
 from tests.support.temporal_servers import dev_server
