@@ -1,18 +1,22 @@
-"""The application of the api in this process, over real projects in a real store and an engine in memory."""
+"""The application of the api in this process, over real projects in a real store and an engine in memory.
+
+Its fixtures are imported by the conftest.py of those that use them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
@@ -94,8 +98,8 @@ class Api:
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @classmethod
-    async def open(cls, settings: Settings, store: Any, runs: MemoryRuns) -> Api:
-        """Make the application over this store, with an engine in memory in place of Temporal."""
+    async def make(cls, settings: Settings, store: Any, runs: MemoryRuns) -> Api:
+        """Make the application over this store, with an engine in memory in place of Temporal; nothing of it runs."""
         opened = await open_services(settings, find_connection(settings))
         schedule = delivery_schedule(settings)
         stored_keys = StoredKeys(store)
@@ -132,6 +136,12 @@ class Api:
             transport=httpx.ASGITransport(app), base_url="http://api.test", headers={"x-api-key": KEY}
         )
         return cls(app, client, services, **in_memory)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[Api]:
+        """The application as it runs, until the block ends."""
+        async with self.app.router.lifespan_context(self.app), self.client:
+            yield self
 
     @asynccontextmanager
     async def served(self) -> AsyncGenerator[str]:
@@ -270,3 +280,54 @@ class QuietServer(uvicorn.Server):
     @property
     def port(self) -> int:
         return self.servers[0].sockets[0].getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="session")
+async def deployed(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> FolderStore:
+    """Projects `shop`, `closed`, `members` (logs in), `closed-members` and `recorded` (people log in).
+
+    API access of the closed ones is off.
+    """
+    root = tmp_path_factory.mktemp("projects")
+    store = FolderStore(artifacts)
+    await deploy_project(root / "shop", store)
+    await deploy_project(root / "closed", store, apiAccess={"enabled": False})
+    await deploy_project(root / "members", store, authSessions={"enabled": True, "type": "API"})
+    await deploy_project(root / "recorded", store, authSessions={"enabled": True, "type": "MANUAL"})
+    shut = {"apiAccess": {"enabled": False}, "authSessions": {"enabled": True, "type": "API"}}
+    await deploy_project(root / "closed-members", store, **shut)
+    return store
+
+
+@pytest.fixture
+async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
+    """Makes an application with other settings; with `runs`, one that shares an engine."""
+    async with AsyncExitStack() as running:
+
+        async def make(runs: MemoryRuns | None = None, store: Any = deployed, **fields: Any) -> Api:
+            api = await Api.make(api_settings(**fields), store, runs or MemoryRuns())
+            return await running.enter_async_context(api.running())
+
+        yield make
+
+
+@pytest.fixture
+def make_project_api(tmp_path: Path, make_api: MakeApi) -> MakeApi:
+    """Deploys a project with these settings to a store of its own, and makes an application over it."""
+
+    async def make(settings: Mapping[str, Any], project: str = "shop", **fields: Any) -> Api:
+        store = FolderStore(tmp_path / "artifacts")
+        await deploy_project(tmp_path / project, store, **settings)
+        return await make_api(store=store, **fields)
+
+    return make
+
+
+@pytest.fixture
+async def api(make_api: MakeApi) -> Api:
+    return await make_api()

@@ -15,9 +15,9 @@ import pytest
 from callboard.dev import ports
 from callboard.dev.temporal import TemporalServer
 from callboard.storage.folder import FolderStore
-from tests.support.api_fixtures import artifacts as artifacts
-from tests.support.api_fixtures import deployed as deployed
 from tests.support.api_in_process import KEY, SECRET
+from tests.support.api_in_process import artifacts as artifacts
+from tests.support.api_in_process import deployed as deployed
 from tests.support.constants import WORKSPACE
 from tests.support.polling import until
 from tests.support.processes import ENDS_WELL, Process, running, surroundings

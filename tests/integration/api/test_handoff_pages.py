@@ -19,10 +19,9 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def api(deployed: FolderStore) -> AsyncGenerator[Api]:
-    api = await Api.open(api_settings(), deployed, MemoryRuns())
-    async with api.app.router.lifespan_context(api.app):
+    api = await Api.make(api_settings(), deployed, MemoryRuns())
+    async with api.running():
         yield api
-    await api.client.aclose()
 
 
 @pytest.fixture

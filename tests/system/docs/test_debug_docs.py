@@ -14,10 +14,10 @@ from callboard.projects.deploy import deploy
 from callboard.projects.skeleton import write_skeleton
 from callboard.storage.folder import FolderStore
 from tests.support import doc_commands
-from tests.support.api_fixtures import artifacts as artifacts
-from tests.support.api_fixtures import deployed as deployed
-from tests.support.api_fixtures import make_api as make_api
 from tests.support.api_in_process import MakeApi
+from tests.support.api_in_process import artifacts as artifacts
+from tests.support.api_in_process import deployed as deployed
+from tests.support.api_in_process import make_api as make_api
 from tests.support.commands import Commands
 from tests.support.processes import PATIENCE
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from tests.support.api_fixtures import api as api
-from tests.support.api_fixtures import artifacts as artifacts
-from tests.support.api_fixtures import deployed as deployed
-from tests.support.api_fixtures import make_api as make_api
-from tests.support.api_fixtures import make_project_api as make_project_api
 from tests.support.api_in_process import KEY, Api
+from tests.support.api_in_process import api as api
+from tests.support.api_in_process import artifacts as artifacts
+from tests.support.api_in_process import deployed as deployed
+from tests.support.api_in_process import make_api as make_api
+from tests.support.api_in_process import make_project_api as make_project_api
 from tests.support.constants import WORKSPACE
 
 

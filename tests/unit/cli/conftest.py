@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from callboard.dev import ports
-from tests.support.api_fixtures import api as api
-from tests.support.api_fixtures import artifacts as artifacts
-from tests.support.api_fixtures import deployed as deployed
-from tests.support.api_fixtures import make_api as make_api
-from tests.support.api_fixtures import make_project_api as make_project_api
 from tests.support.api_in_process import Api
+from tests.support.api_in_process import api as api
+from tests.support.api_in_process import artifacts as artifacts
+from tests.support.api_in_process import deployed as deployed
+from tests.support.api_in_process import make_api as make_api
+from tests.support.api_in_process import make_project_api as make_project_api
 from tests.support.commands import Commands
 
 

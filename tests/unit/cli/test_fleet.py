@@ -37,7 +37,7 @@ async def api_with(folder: Path, state: FleetState | None, **machines: int) -> A
     store = FolderStore(folder / "store")
     for project, count in machines.items():
         await deploy_project(folder / project, store, replication={"maxConcurrentRequests": count})
-    api = await Api.open(api_settings(), store, MemoryRuns())
+    api = await Api.make(api_settings(), store, MemoryRuns())
     api.fleet.state = state
     return api
 

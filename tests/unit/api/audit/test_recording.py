@@ -314,11 +314,10 @@ async def test_an_address_is_an_address(api: Api, client: Any, said: str | None)
 
 
 @pytest.fixture
-async def faulty(make_project_api: MakeApi, tmp_path: Path) -> Api:
+async def faulty(make_project_api: MakeApi, make_api: MakeApi, tmp_path: Path) -> Api:
     """An application over a store that can be told to fail and to wait."""
-    api = await make_project_api({})
-    store = FaultyStore(tmp_path / "artifacts")
-    return await Api.open(api.services.settings, store, api.runs)
+    await make_project_api({})
+    return await make_api(store=FaultyStore(tmp_path / "artifacts"))
 
 
 async def test_a_store_that_refuses_an_entry_does_not_refuse_the_change(faulty: Api, caplog: pytest.LogCaptureFixture):
