@@ -6,7 +6,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
 from operator import itemgetter
 from textwrap import dedent
 from typing import Any
@@ -16,9 +17,9 @@ import pytest
 from callboard.machines.attempt_spec import AttemptReport
 from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
 from callboard.schemas.workflow.run import ErrorCode
+from callboard.security.masking import Masker
 from tests.support.automations import automations, connecting_hook
 from tests.support.machines import Lab, Language, Run, failure, value
-from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import Site, cookie, running_site, state
 from tests.support.typescript import bundled, handlers
 
@@ -257,6 +258,26 @@ async def test_nothing_is_reported_unless_it_is_asked_for_and_the_end_is_good(
 async def test_captures_no_state_after_a_failed_restore(quiet: Run) -> None:
     report = await used(quiet, state(cookie("sid", "not;valid")), {}, api="does_not_mind")
     assert (value(report), report.storage_state) == ("StateError", None)
+
+
+@contextmanager
+def masking_threads() -> Generator[set[threading.Thread]]:
+    """Collect the threads that make a masker, or mask a text, while the block lasts."""
+    found: set[threading.Thread] = set()
+    make, mask_text = Masker.__init__, Masker.mask_text
+
+    def watched_make(masker: Masker, secrets: Iterable[str]) -> None:
+        found.add(threading.current_thread())
+        make(masker, secrets)
+
+    def watched_mask_text(masker: Masker, text: str) -> str:
+        found.add(threading.current_thread())
+        return mask_text(masker, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Masker, "__init__", watched_make)
+        patch.setattr(Masker, "mask_text", watched_mask_text)
+        yield found
 
 
 async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import Route
 
+from api.http.access import Requirement, requirement_of
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.workflow.delivery import DeliveryStatus, TryProblem
 from callboard.storage.object_keys import API_KEYS
 from callboard.temporal.deliveries import DeliveryState
 from tests.support.api_in_process import PROJECTS, Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
-from tests.support.contract_table import documented_scopes, routes
 from tests.support.dashboard_client import signed_in_client
 from tests.support.faulty_store import FaultyStore
+from tests.support.repository import REPOSITORY
+
+FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+# Page, heading, and what `…` stands for there.
+_TABLES = (
+    ("contract.md", "### 5.3 ", "/api/v1/workspace/{workspaceId}/projects/{projectName}"),
+    ("pages.md", "## Addresses and scopes", "/projects/{projectName}"),
+)
+_ROW = re.compile(r"^\| (?:`([a-z:-]+)`(?: and `([a-z:-]+)`)?|(any|no key)) \| (.+) \|$", re.MULTILINE)
+_CALL = re.compile(r"`([A-Z]+) ([^` ]+)`")
+
+
+def documented_scopes() -> dict[tuple[str, str], tuple[str, ...]]:
+    """The scopes of each method and path, all of which it needs, as the docs have it: none for any key, or none."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for page, heading, project in _TABLES:
+        text = (REPOSITORY / "docs" / page).read_text("utf-8")
+        _, _, section = text.partition(f"\n{heading}")
+        for scope, other, _, calls in _ROW.findall(re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]):
+            for method, path in _CALL.findall(calls):
+                call = (method, path.replace("…", project))
+                assert call not in found, f"{call} stands in the tables twice"
+                found[call] = tuple(each for each in (scope, other) if each)
+    return found
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str, Requirement | None]]:
+    """Method, path and requirement of each route that a client may call."""
+    for route in app.routes:
+        if isinstance(route, Route):
+            needs = requirement_of(route) if isinstance(route, APIRoute) else None
+            for method in (route.methods or set()) - {"HEAD", "OPTIONS"}:
+                yield method, route.path.replace(":path}", "}"), needs
+
 
 TABLE = documented_scopes()
-FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
 
 def filled(path: str, project: str = "shop") -> str:
