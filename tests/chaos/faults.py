@@ -12,7 +12,7 @@ import psutil
 
 from tests.chaos.installation import Installation, Part
 from tests.chaos.schedule import MACHINE_PROCESSES, Act, Fault
-from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
+from tests.support.machines import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
 
 _PROCESSES: dict[str, str] = dict(
     zip(MACHINE_PROCESSES, (USER, ZYGOTE, SUPERVISOR, NODE, BROWSER, KEEPER), strict=True)

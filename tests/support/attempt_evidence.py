@@ -12,9 +12,8 @@ from callboard.machines.attempt_spec import AttemptEvidence, AttemptReport, Evid
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.machines.trace_redaction import parts_in
 from callboard.schemas.workflow.run import TraceMode
-from tests.support.machines import Lab, attempt_of
+from tests.support.machines import ENDLESS, ENDLESS_IN_TYPESCRIPT, Lab, attempt_of
 from tests.support.present import present
-from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT
 from tests.support.typescript import handlers
 
 TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"

@@ -40,7 +40,7 @@ from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
-from tests.support.machine_processes import KEEPER, USER, find_process
+from tests.support.machines import KEEPER, USER, find_process
 from tests.support.package_box import package_box
 from tests.support.present import present
 

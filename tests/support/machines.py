@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import select
+import signal
 import textwrap
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -12,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import psutil
 
 from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, NodeEnvironment, Proxy, Version
-from callboard.machines.box import node_program
+from callboard.machines.box import has_inner_processes, node_program
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.keeper_process import processes_of
 from callboard.machines.machine import Machine
@@ -31,10 +34,32 @@ from callboard.machines.slot import RecycleLimits
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.settings import Settings
+from tests.support.automations import automations
 from tests.support.polling import until
+from tests.support.typescript import handlers
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
+BROWSER = "--user-data-dir="
+NODE = "run-driver"
+SUPERVISOR = "\0supervisor\0"
+ZYGOTE = "\0zygote\0"
+USER = "the process of user code"
+KEEPER = "keeper.py"
+
+ENDLESS = automations(
+    awaits='await page.wait_for_event("close", timeout=0)',
+    spins="""
+        while True:
+            pass
+    """,
+    blocks="import time; time.sleep(600)",
+)
+ENDLESS_IN_TYPESCRIPT = handlers(
+    awaits="await page.waitForEvent('close', { timeout: 0 })",
+    spins="while (true) {}",
+    blocks="require('child_process').execSync('sleep 600')",
+)
 
 
 def attempt_spec(
@@ -117,16 +142,30 @@ def of_folder(folder: Path) -> list[int]:
     return sorted(found)
 
 
-def zygote_of(machine: Machine) -> int:
-    """The zygote of a Machine, and not what makes its box, which has its command line at its end."""
-    below = keeper.descendants(machine.keeper_pid)
-    commands = {pid: process_tree.read(f"/proc/{pid}/cmdline") for pid in below}  # a parent before its children
-    return next(pid for pid, told in commands.items() if b"\0zygote\0" in told and b"bwrap" not in told)
+def find_process(keeper_pid: int, command: str) -> int:
+    """The process of the Machine with this keeper whose command line holds this; LookupError if there is none.
+
+    What only starts it, such as bubblewrap or Debian's script around its browser, is none.
+    """
+    if command == KEEPER:
+        return keeper_pid
+    if command == USER:  # the last one below the zygote, whose command line it has
+        return keeper.descendants(find_process(keeper_pid, ZYGOTE))[-1]
+    for pid in keeper.descendants(keeper_pid):
+        line = process_tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
+        if command in line and not line.startswith(("/bin/sh", "/usr/bin/bwrap")):
+            return pid
+    raise LookupError(command)
 
 
-def user_process_of(machine: Machine) -> int:
-    """The process of user code that is waiting for its Attempt, or has it: the last below the zygote."""
-    return keeper.descendants(zygote_of(machine))[-1]
+async def kill(pid: int) -> None:
+    """Kill a process, and wait until it has ended: until then it may go on with what it does."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        await until(lambda: select.select([descriptor], [], [], 0)[0])
+    finally:
+        os.close(descriptor)
 
 
 class Run(Protocol):
@@ -210,11 +249,13 @@ class Lab:
 
     async def close(self) -> None:
         """Stop everything, and see that it is gone at once."""
-        for machine in self.machines:
-            await machine.close()
-        for pool in self.pools:
-            assert pool.busy == 0
-            await pool.resize(0)
+        busy = [pool.busy for pool in self.pools]
+        async with contextlib.AsyncExitStack() as closing:
+            for pool in self.pools:
+                closing.push_async_callback(pool.resize, 0)
+            for machine in self.machines:
+                closing.push_async_callback(machine.close)
+        assert not any(busy)
         self.assert_clean()
 
     def left(self, but: Machine | None = None) -> list[object]:
@@ -260,3 +301,97 @@ async def open_lab(folder: Path, *, shared: tuple[Path, ...] | None = None) -> A
         yield lab
     finally:
         await lab.close()
+
+
+class One:
+    """One Machine at a time, of a project whose API `fine` returns its own name.
+
+    The tests of a module share it, each in a `turn` of its own: to start a Machine costs more than most tests do
+    with it, and that one which shows that all is well after a test is the one that the next test ends.
+    """
+
+    def __init__(self, lab: Lab, files: Mapping[str, str], **fields: Any) -> None:
+        self.lab = lab
+        self.version = lab.version(files, **fields)
+        self.pool = lab.pool()
+        self._attempts: dict[asyncio.Task[AttemptReport], MachineAttempt] = {}
+        """The Attempts of this turn, in the order in which they were set on their way."""
+        self._first: str | None = None
+        """Name of the Machine that was there when the turn began, if any."""
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncGenerator[Self]:
+        """One test. It begins with the Machine that the last one left, or none, and leaves no more than that."""
+        self._first = None if self.warm is None else self.warm.name
+        self._attempts.clear()
+        try:
+            yield self
+        finally:
+            on_their_way = [attempt for attempt in self._attempts if not attempt.done()]
+            for attempt in on_their_way:  # of a test that has failed: the next one is to have a chance
+                attempt.cancel()
+            await asyncio.gather(*on_their_way, return_exceptions=True)
+        assert on_their_way == []
+        assert self.pool.busy == 0
+        if self.pool.slots:
+            await self.lab.settled(self.pool)
+        self.lab.assert_clean(self.warm)
+        assert self.warm is None or self.warm.retire_reason is None
+
+    @property
+    def warm(self) -> Machine | None:
+        """The Machine that is there, if any."""
+        return self.pool.slots[0].machine if self.pool.slots else None
+
+    @property
+    def machine(self) -> Machine:
+        """The Machine that is there."""
+        assert self.warm is not None
+        return self.warm
+
+    async def cool(self) -> None:
+        """Stop the Machine, for a test that is about its start."""
+        for slot in self.pool.slots:
+            await slot.close()
+        self.lab.assert_clean()
+        self._first = None
+        self._attempts.clear()
+
+    def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[AttemptReport]:
+        """Set an Attempt on its way. The fields are those of `attempt_of`."""
+        attempt = attempt_of(api, parameters, **fields)
+        task = asyncio.create_task(self.pool.run_attempt(self.version, attempt))
+        self._attempts[task] = attempt
+        return task
+
+    async def begun(self) -> None:
+        """Wait until the Attempt that was started last is on the Machine."""
+        await until(lambda: list(self._attempts.values())[-1].start, every=0.001)
+
+    async def assert_nothing_left(self) -> None:
+        """Of the last Attempt. Of user code, there is the process that waits for the next Attempt, if any."""
+        await self.lab.settled(self.pool)
+        self.lab.assert_clean(self.warm)
+        assert self.warm is None or self.processes_of_user_code == 1
+
+    @property
+    def processes_of_user_code(self) -> int:
+        """Number of processes below the zygote, but for the one that only reaps what ends in its box."""
+        return len(keeper.descendants(find_process(self.machine.keeper_pid, ZYGOTE))) - has_inner_processes()
+
+    async def run(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
+        """One Attempt, to its end."""
+        return await self.start(api, parameters, **fields)
+
+    async def works_again(self, nth: int | None = None) -> None:
+        """The next Attempt succeeds, on the nth Machine of this turn if that matters."""
+        report = await self.run("fine")
+        assert value(report) == "fine"
+        assert nth is None or self.nth(report) == nth
+
+    def nth(self, report: AttemptReport) -> int:
+        """Which of the Machines of this turn it was, counted from 1."""
+        starts = [attempt.start for attempt in self._attempts.values() if attempt.start is not None]
+        named = [start.machine for start in sorted(starts, key=lambda start: start.at)]
+        names = list(dict.fromkeys(named if self._first is None else [self._first, *named]))
+        return names.index(report.machine) + 1

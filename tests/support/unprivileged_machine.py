@@ -15,7 +15,7 @@ from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.machine import Machine
 from callboard.machines.sandbox import sandbox_refusal
-from tests.support.machines import PATIENCE, Lab, attempt_of, open_lab, user_process_of, value, zygote_of
+from tests.support.machines import PATIENCE, USER, ZYGOTE, Lab, attempt_of, find_process, open_lab, value
 from tests.support.polling import until
 from tests.support.recording_site import running_site
 
@@ -86,8 +86,8 @@ async def look(lab: Lab) -> dict[str, Any]:
             "keeper": closed(machine.keeper_pid),
             "supervisor": closed(child),
             # The user who has made a box may look into it; other boxes cannot.
-            "zygote": closed(zygote_of(machine)),
-            "user": closed(user_process_of(machine)),
+            "zygote": closed(find_process(machine.keeper_pid, ZYGOTE)),
+            "user": closed(find_process(machine.keeper_pid, USER)),
         },
         "oomScore": Path(f"/proc/{child}/oom_score_adj").read_text().strip(),
         "leftByAKilledKeeper": await kill_keeper(machine, child),

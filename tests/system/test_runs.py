@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.machine_processes import USER, find_process
+from tests.support.machines import USER, find_process
 from tests.support.polling import until
 from tests.support.soak import Soak
 

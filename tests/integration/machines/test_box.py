@@ -15,8 +15,7 @@ from callboard.machines.isolation import Level
 from callboard.machines.runner import process_tree
 from callboard.machines.runner.folders import TEMPORARY, take_over
 from tests.support.automations import automations
-from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
-from tests.support.machines import Lab, Language, Run, attempt_of, open_lab, value
+from tests.support.machines import BROWSER, NODE, ZYGOTE, Lab, Language, Run, attempt_of, find_process, open_lab, value
 from tests.support.typescript import handlers
 
 PROJECT = automations(

@@ -15,10 +15,19 @@ from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport
 from tests.support.automations import automations
-from tests.support.machines import Lab, Language, of_folder, value, zygote_of
+from tests.support.machines import (
+    ENDLESS,
+    ENDLESS_IN_TYPESCRIPT,
+    ZYGOTE,
+    Lab,
+    Language,
+    One,
+    find_process,
+    of_folder,
+    value,
+)
 from tests.support.polling import until
 from tests.support.recording_site import running_site
-from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT, One
 from tests.support.typescript import handlers
 
 PROJECT = {
@@ -95,7 +104,11 @@ class Running(One):
 
     async def cancel(self, attempt: asyncio.Task[AttemptReport], *, times: int = 1) -> None:
         """Cancel it; when that is heard, nothing of it is left."""
-        its = [] if self._attempts[attempt].start is None else keeper.descendants(zygote_of(self.machine))
+        its = (
+            []
+            if self._attempts[attempt].start is None
+            else keeper.descendants(find_process(self.machine.keeper_pid, ZYGOTE))
+        )
         for _ in range(times):
             attempt.cancel()
             await asyncio.wait({attempt}, timeout=0.05)

@@ -13,10 +13,26 @@ from callboard.machines.box import box_refusal
 from callboard.machines.machine import NotBegunError
 from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
-from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
-from tests.support.machines import Failure, Lab, Language, attempt_of, failure, value
+from tests.support.machines import (
+    BROWSER,
+    ENDLESS,
+    ENDLESS_IN_TYPESCRIPT,
+    KEEPER,
+    NODE,
+    SUPERVISOR,
+    USER,
+    ZYGOTE,
+    Failure,
+    Lab,
+    Language,
+    One,
+    attempt_of,
+    failure,
+    find_process,
+    kill,
+    value,
+)
 from tests.support.polling import until
-from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT, One
 from tests.support.typescript import handlers
 
 PROJECT = {

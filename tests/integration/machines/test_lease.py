@@ -10,9 +10,8 @@ import pytest
 
 from callboard.machines.lease import Lease, LeaseEndedError, Tell, boottime
 from tests.support.keepers import IDLES, SLEEPS, Keep
-from tests.support.machines import Lab, attempt_of
+from tests.support.machines import ENDLESS, Lab, attempt_of
 from tests.support.polling import until
-from tests.support.single_machine_pool import ENDLESS
 
 
 def test_a_lease_is_only_ever_extended_and_tells_its_followers() -> None:

@@ -9,9 +9,8 @@ import pytest
 from callboard.machines import keeper
 from callboard.machines.resource_usage import Meter
 from tests.support.keepers import GIB, SLEEPS, TELL, Keep, KeeperHandle, wakes
-from tests.support.machines import Lab, attempt_of
+from tests.support.machines import ENDLESS, Lab, attempt_of
 from tests.support.polling import block_until, until
-from tests.support.single_machine_pool import ENDLESS
 
 IN_THE_WHOLE_TREE = "import os; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000"
 SHARED = "import mmap; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000)"

@@ -18,10 +18,8 @@ from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport, Proxy, masker_for
 from callboard.schemas.workflow.attempt import AttemptUsage
 from tests.support.automations import automations
-from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
-from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab
+from tests.support.machines import KEEPER, PATIENCE, SUPERVISOR, Lab, One, attempt_spec, find_process, open_lab
 from tests.support.polling import block_until, until
-from tests.support.single_machine_pool import One
 from tests.support.typescript import handlers
 
 PROJECT = {

@@ -22,8 +22,7 @@ from callboard.machines.machine import Machine
 from callboard.machines.network import Network, network_refusal
 from callboard.machines.reach import Reach
 from tests.support.automations import automations
-from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
-from tests.support.machines import Lab, attempt_of, failure, open_lab, value
+from tests.support.machines import KEEPER, SUPERVISOR, Lab, attempt_of, failure, find_process, open_lab, value
 from tests.support.polling import until
 from tests.support.recording_site import running_site
 

@@ -24,7 +24,7 @@ from callboard.machines.network import Network, network_refusal
 from callboard.machines.reach import Reach
 from callboard.machines.runner import process_tree
 from tests.support.automations import automations
-from tests.support.machines import Lab, attempt_of, failure, open_lab, user_process_of, value
+from tests.support.machines import USER, Lab, attempt_of, failure, find_process, open_lab, value
 from tests.support.recording_site import cookie, state
 from tests.support.repository import REPOSITORY
 from tests.support.typescript import handlers
@@ -143,7 +143,7 @@ def others(*machines: Machine) -> dict[int, str]:
 async def test_no_process_but_its_own_is_reached(machines: tuple[Machine, Machine]) -> None:
     attacker, victim = machines
     await attacker.wait_clean()
-    its_own = user_process_of(attacker)
+    its_own = find_process(attacker.keeper_pid, USER)
     there = others(attacker, victim)
     assert "user_process.js" in there.pop(its_own)
     given = {"attack": "processes", "python": sys.executable, "given": {"pids": list(there)}}

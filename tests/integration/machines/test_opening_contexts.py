@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.automations import automations
-from tests.support.machines import Lab, value
+from tests.support.machines import Lab, One, value
 from tests.support.polling import until
-from tests.support.single_machine_pool import One
 
 OPENS = """
 import asyncio, os, time

@@ -14,7 +14,7 @@ from callboard.machines import keeper
 from callboard.machines.machine_attempt import RoomTimeoutError
 from callboard.machines.runner import process_tree
 from tests.support.automations import automations
-from tests.support.machines import Lab, attempt_of, value, zygote_of
+from tests.support.machines import ZYGOTE, Lab, attempt_of, find_process, value
 from tests.support.polling import until
 from tests.support.programs import make_program
 
@@ -97,7 +97,7 @@ async def test_of_the_version_before_nothing_is_left_but_driver_and_browser(lab:
         assert machine is not None
         commands = [process_tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(machine.keeper_pid)]
         counts.append(sum(b"\0zygote\0" in command for command in commands))
-        zygotes.add(zygote_of(machine))
+        zygotes.add(find_process(machine.keeper_pid, ZYGOTE))
     assert counts == [counts[0]] * 3, "the zygote with its box, and the process that waits for its Attempt"
     assert len(zygotes) == 3
 

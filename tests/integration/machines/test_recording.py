@@ -23,7 +23,7 @@ from callboard.machines.runner.browser import Tab
 from callboard.machines.runner.record import record as recorded
 from callboard.schemas.workflow.attempt import AttemptKind
 from tests.support.automations import automations
-from tests.support.machines import Lab, Run, value, zygote_of
+from tests.support.machines import ZYGOTE, Lab, Run, find_process, value
 from tests.support.recording_site import running_site
 
 PROJECT = automations(unused="raise RuntimeError('nobody calls this')")
@@ -62,7 +62,9 @@ async def test_the_login_of_a_person_is_reported_and_nothing_tells_of_its_pages(
     async def answer(operation: str, arguments: dict[str, Any]) -> str:
         (slot,) = quiet_lab.pools[0].slots
         assert slot.machine
-        assert keeper.descendants(zygote_of(slot.machine)) == [], "no code of the project is left that could look on"
+        assert keeper.descendants(find_process(slot.machine.keeper_pid, ZYGOTE)) == [], (
+            "no code of the project is left that could look on"
+        )
         return await person.answer(operation, arguments)
 
     person = Person(DONE)

@@ -9,8 +9,7 @@ import pytest
 
 from callboard.machines.keeper_process import processes_of
 from tests.support.automations import automations
-from tests.support.machines import Lab, value
-from tests.support.single_machine_pool import One
+from tests.support.machines import Lab, One, value
 
 PROJECT = automations(
     leaves_tasks="""

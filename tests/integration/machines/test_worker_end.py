@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.support.automations import automations
 from tests.support.machines import attempt_of, open_lab
 from tests.support.polling import until
-from tests.support.single_machine_pool import ENDLESS
+from tests.support.machines import ENDLESS
 
 PROJECT = {**ENDLESS, **automations(fine="pass")}
 

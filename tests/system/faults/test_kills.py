@@ -16,8 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
-from tests.support.machines import of_folder
+from tests.support.machines import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, of_folder
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.rest import Rest
