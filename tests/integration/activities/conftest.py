@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.support.attempt_lab import AttemptLab, Served, open_lab, serve_lab
-from tests.support.delivery_worker import Delivering, delivering
+from tests.support.attempt_worker import AttemptLab, Served, open_attempt_lab, serve_lab
+from tests.support.control_worker import Delivering, delivering
 from tests.support.run_stage import Stage, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.webhook_receiver import Receiver, receiver
@@ -52,5 +52,5 @@ async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> As
 
 @pytest.fixture
 async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[AttemptLab]:
-    async with open_lab(served, client, name, tmp_path) as lab:
+    async with open_attempt_lab(served, client, name, tmp_path) as lab:
         yield lab

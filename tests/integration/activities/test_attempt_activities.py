@@ -17,7 +17,7 @@ from callboard.schemas.workflow.base import INLINE_LIMIT, JsonRef
 from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import ErrorCode, RunStatus
 from callboard.storage import object_keys
-from tests.support.attempt_lab import PROJECT, WORKER, AttemptLab
+from tests.support.attempt_worker import PROJECT, WORKER, AttemptLab
 from tests.support.faulty_store import failing
 from tests.support.present import present
 

@@ -17,7 +17,7 @@ from activities.attempts.running_attempts import RunningAttempt
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.run import RunStatus
 from tests.support.activity_operations import PendingActivity
-from tests.support.attempt_lab import PROJECT, AttemptLab
+from tests.support.attempt_worker import PROJECT, AttemptLab
 from tests.support.polling import until
 from tests.support.present import present
 

@@ -16,8 +16,8 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.delivery import GIVEN_UP, NOTHING_TO_DELIVER, DeliveryStatus
 from callboard.storage import object_keys
 from callboard.temporal.deliveries import Deliveries
+from tests.support.control_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
-from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_stage import WORKSPACE, Stage, completed, ends

@@ -11,8 +11,8 @@ from temporalio.client import Client
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.delivery import DeliveryStatus
+from tests.support.control_worker import delivering
 from tests.support.delivery_inputs import QUICK, delivery, webhook
-from tests.support.delivery_worker import delivering
 from tests.support.polling import until
 from tests.support.webhook_receiver import hangs, receiver
 

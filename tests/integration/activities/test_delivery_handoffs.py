@@ -20,8 +20,8 @@ from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.security.signed_links import HandoffRef, read_link
 from callboard.temporal.deliveries import Deliveries, DeliveryState
 from callboard.temporal.run_queries import RunQueries
+from tests.support.control_worker import DEADLINE, SECRET, Delivering, delivering
 from tests.support.delivery_inputs import QUICK, RING, sealed, webhook
-from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering
 from tests.support.handoffs import Asking, answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present

@@ -16,8 +16,8 @@ from activities import heartbeat
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.delivery import DeliveryStatus
 from tests.support.activity_operations import PendingActivity
+from tests.support.control_worker import Delivering
 from tests.support.delivery_inputs import delivery, webhook
-from tests.support.delivery_worker import Delivering
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.webhook_receiver import Receiver, Reply, answers, receiver

@@ -15,7 +15,7 @@ from callboard.security.egress import EgressPolicy
 from callboard.temporal import deliveries
 from callboard.temporal.deliveries import Deliveries
 from tests.support.activity_shapes import sink_test
-from tests.support.delivery_worker import SECRET, Delivering, delivering
+from tests.support.control_worker import SECRET, Delivering, delivering
 from tests.support.webhook_receiver import Receiver, answers
 
 

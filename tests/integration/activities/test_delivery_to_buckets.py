@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from callboard.schemas.workflow.delivery import DeliveryStatus
+from tests.support.control_worker import Delivering
 from tests.support.delivery_inputs import delivery
-from tests.support.delivery_worker import Delivering
 from tests.support.present import present
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 

@@ -14,8 +14,8 @@ from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
 from callboard.schemas.workflow.delivery import DeliveryStatus
+from tests.support.control_worker import SECRET, Delivering
 from tests.support.delivery_inputs import KEY, delivery, webhook
-from tests.support.delivery_worker import SECRET, Delivering
 from tests.support.faulty_store import FaultyStore
 from tests.support.processes import CALLBOARD, running, surroundings
 from tests.support.webhook_receiver import answers, receiver

@@ -31,8 +31,8 @@ from callboard.temporal.jobs import Jobs
 from callboard.temporal.open_runs import OpenRuns
 from callboard.temporal.project_changes import ProjectChanges
 from tests.support.constants import WORKSPACE
+from tests.support.control_worker import Delivering, run_to_end
 from tests.support.delivery_inputs import webhook
-from tests.support.delivery_worker import Delivering, run_to_end
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until

@@ -20,7 +20,7 @@ from callboard.security import seal_context
 from callboard.security.addressees import addressee
 from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.inboxes import Inboxes
-from tests.support.attempt_lab import PROJECT, AttemptLab
+from tests.support.attempt_worker import PROJECT, AttemptLab
 from tests.support.files import contents
 from tests.support.handoffs import answer_handoff, shown_handoffs
 from tests.support.polling import until

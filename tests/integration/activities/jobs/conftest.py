@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.support.job_lab import JobLab, open_job_lab
+from tests.support.control_worker import JobLab, open_job_lab
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, A
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from callboard.schemas.workflow.job_run import NOT_READY, AwaitAuthSessionInput
 from callboard.temporal.auth_sessions import AuthSessions
-from tests.support.job_lab import JobLab
+from tests.support.control_worker import JobLab
 from tests.support.job_run_stage import auth
 from tests.support.run_stage import WORKSPACE
 

@@ -12,9 +12,8 @@ from callboard.schemas.workflow.job_run import JobRunStatus
 from callboard.security import seal_context
 from callboard.security.sealed_sinks import seal_sink, seal_webhook
 from callboard.temporal.deliveries import Deliveries
+from tests.support.control_worker import Delivering, JobLab, echo, items, until_canceled
 from tests.support.delivery_inputs import QUICK, RING
-from tests.support.delivery_worker import Delivering
-from tests.support.job_lab import JobLab, echo, items, until_canceled
 from tests.support.job_run_stage import JOB, end_of
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, failed

@@ -23,7 +23,7 @@ from callboard.schemas.workflow.job_run import (
 from callboard.schemas.workflow.run import RunInput, RunJob
 from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem
-from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
+from tests.support.control_worker import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import end_of, shown
 from tests.support.polling import until
 from tests.support.present import assert_has, present

@@ -13,7 +13,7 @@ from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult
 from callboard.storage import object_keys
 from callboard.temporal.jobs import Jobs
 from tests.support.constants import AUDIT_RETENTION
-from tests.support.job_lab import JobLab, items, until_canceled
+from tests.support.control_worker import JobLab, items, until_canceled
 from tests.support.job_run_stage import end_of
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE

@@ -28,8 +28,8 @@ from callboard.schemas.workflow.job_run import (
 from callboard.schemas.workflow.run import RunOutcome
 from callboard.storage import object_keys
 from callboard.temporal.run_waits import RunWaits
+from tests.support.control_worker import JobLab, echo, extending, items, until_canceled
 from tests.support.delivery_inputs import RING
-from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import BAD, auth
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, WORKSPACE

@@ -12,8 +12,8 @@ from activities import heartbeat
 from activities.jobs import activities
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job_run import JobItemsInput, JobRunProgress, PrepareJobRunInput
+from tests.support.control_worker import JobLab, items
 from tests.support.faulty_store import FaultyStore
-from tests.support.job_lab import JobLab, items
 from tests.support.run_stage import WORKSPACE
 
 JOB_RUN = names.job_run_id("x" * names.JOB_RUN_TOKEN_LENGTH)

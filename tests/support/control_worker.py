@@ -1,4 +1,7 @@
-"""A control worker in this process: real JobRuns and Runs on a real Temporal, a store, and scripted Attempts."""
+"""What a worker of the role `control` has, in this process: JobRuns, Runs and Deliveries on a real Temporal server.
+
+The store and the way out are real, too. Attempts are scripted.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,39 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import Priority
 
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
+from callboard.dev.data_folder import new_webhook_secret
 from callboard.projects.catalog import Catalog
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
 from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
 from callboard.schemas.workflow.job import JobDefinition
 from callboard.schemas.workflow.job_run import RerunSource
+from callboard.schemas.workflow.sink import DeliverySchedule
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
+from callboard.security.signing import WebhookSigner
 from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem, PayloadWriter, definition_chunks
+from callboard.temporal.deliveries import Deliveries, DeliveryState
 from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import deploy_project
-from tests.support.delivery_inputs import RING
+from tests.support.constants import LOOPBACK
+from tests.support.delivery_inputs import QUICK, RING, sealed
 from tests.support.faulty_store import FaultyStore
 from tests.support.job_run_stage import (
     JOB,
@@ -38,10 +53,14 @@ from tests.support.job_run_stage import (
     shown,
     start_job_run,
 )
-from tests.support.run_stage import CANCELED, WORKSPACE, completed, no_variables, staged_worker
+from tests.support.polling import until
+from tests.support.run_stage import CANCELED, WORKSPACE, Stage, completed, ends, no_variables, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
+from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.run_workflow import RunWorkflow
 
+SECRET = new_webhook_secret()
+DEADLINE = 60.0
 GRACE = timedelta(seconds=1)
 
 OneAttempt = Callable[[AttemptInput], Awaitable[AttemptOutcome]]
@@ -131,6 +150,7 @@ class JobLab:
         lines = [line for key in shards.values() for line in ((await self.store.get(key)) or b"").splitlines()]
         return [cast("dict[str, Any]", json.loads(line)) for line in lines]
 
+    @activity.defn(name=names.ATTEMPT)
     async def attempt(self, input: AttemptInput) -> AttemptOutcome:
         """One Attempt of one Run."""
         self.attempts.append(input)
@@ -182,17 +202,105 @@ class JobLab:
 
 
 @asynccontextmanager
-async def open_job_lab(client: Client, project: str, folder: Path, machines: int = 2) -> AsyncGenerator[JobLab]:
-    """A lab whose project is deployed and whose Attempts are served; JobRuns are not, yet."""
+async def open_job_lab(client: Client, project: str, folder: Path) -> AsyncGenerator[JobLab]:
+    """A lab whose project is deployed with two Machines and whose Attempts are served; JobRuns are not, yet."""
     lab = JobLab(client, project, folder)
-    await deploy_project(lab.store, folder / "project", project, machines)
-
-    @activity.defn(name=names.ATTEMPT)
-    async def attempt(input: AttemptInput) -> AttemptOutcome:
-        return await lab.attempt(input)
-
+    await deploy_project(lab.store, folder / "project", project, machines=2)
     try:
-        async with staged_worker(client, names.project_queue(project), [attempt]):
+        async with staged_worker(client, names.project_queue(project), [lab.attempt]):
             yield lab
     finally:
         await lab.waits.close()
+
+
+@dataclass
+class Delivering:
+    """What delivers, and how it is looked at."""
+
+    client: Client
+    store: FaultyStore
+
+    async def start(self, input: DeliverInput) -> None:
+        """A Delivery without a Run behind it: what it sends must be in the store already."""
+        await self.store.put(object_keys.delivery_body(input.project, input.run_id, input.delivery_id), b'{"n":1}')
+        await self.client.start_workflow(
+            DeliverWorkflow.run,
+            input,
+            id=names.delivery_workflow_id(input.run_id, input.delivery_id),
+            task_queue=names.DELIVERIES_QUEUE,
+            priority=Priority(fairness_key=input.sink.fairness_key),
+            memo={
+                names.MEMO_WORKSPACE: input.workspace,
+                names.MEMO_PROJECT: input.project,
+                names.MEMO_SINK: input.sink.masked(),
+            },
+        )
+
+    async def state(self, project: str, run_id: str) -> DeliveryState:
+        (state,) = await Deliveries(self.client).list_for_run(WORKSPACE, project, run_id)
+        return state
+
+    async def ended(self, project: str, run_id: str) -> DeliveryState:
+        return await until(
+            lambda: self.state(project, run_id), true=lambda state: state.status is not DeliveryStatus.PENDING
+        )
+
+    async def tries(self, project: str, run_id: str) -> list[TryRecord]:
+        """Their records, in order."""
+        prefix = object_keys.delivery_tries(project, run_id, names.SINK_DELIVERY)
+        found = [await self.store.get(key) async for key in self.store.list(prefix)]
+        return [TryRecord.model_validate_json(record) for record in found if record is not None]
+
+    async def until_tried(self, project: str, run_id: str, count: int) -> list[TryRecord]:
+        return await until(lambda: self.tries(project, run_id), true=lambda records: len(records) >= count)
+
+    async def end(self, run_id: str) -> None:
+        """Leave nothing that is tried for another day."""
+        await self._handle(run_id).terminate()
+
+    def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(names.delivery_workflow_id(run_id, names.SINK_DELIVERY))
+
+
+@asynccontextmanager
+async def delivering(
+    client: Client,
+    folder: Path,
+    *,
+    egress: EgressPolicy | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
+    places: int = 500,
+    public_url: str | None = None,
+) -> AsyncGenerator[Delivering]:
+    store = FaultyStore(folder / "artifacts")
+    async with PinnedTransport(egress or EgressPolicy(LOOPBACK)) as transport:
+        delivery_sender = DeliverySender(
+            store=store, transport=transport, keyring=RING, signer=WebhookSigner(secrets), user_agent="callboard/test"
+        )
+        activities = DeliveryActivities(
+            client=client,
+            store=store,
+            delivery_sender=delivery_sender,
+            places=places,
+            public_url=public_url,
+            keyring=RING,
+        )
+        worker = staged_worker(
+            client,
+            names.DELIVERIES_QUEUE,
+            [activities.prepare_delivery, activities.send_delivery, activities.send_test],
+            workflows=[DeliverWorkflow, SinkTestWorkflow],
+            max_concurrent_activities=places,
+            graceful_shutdown_timeout=GRACE,
+        )
+        async with running_worker(worker):
+            yield Delivering(client, store)
+
+
+async def run_to_end(
+    stage: Stage, sink: dict[str, Any], *parts: Any, schedule: DeliverySchedule = QUICK, **fields: Any
+) -> None:
+    """A Run with this sink, to its end."""
+    await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
+    await stage.start(sink=sealed(sink, stage.project, stage.run_id, schedule), **fields)
+    stage.outcome = await stage.ended()
