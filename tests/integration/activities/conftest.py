@@ -44,7 +44,7 @@ async def inbox() -> AsyncGenerator[Receiver]:
         yield inbox
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
     async with serve_lab(tmp_path_factory.mktemp("lab"), client) as served:
         yield served
