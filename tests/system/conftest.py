@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from callboard.machines.browser_program import browser_args, find_browser
+from tests.support.browser import browser as browser
 from tests.support.installation import Installation, installed
 from tests.support.stack import Stack
 
@@ -21,15 +21,7 @@ async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
         yield installation
 
 
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def cookies(browser: Browser, stack: Stack) -> Any:
     """Of somebody who has signed in."""
     context = await browser.new_context(base_url=stack.url)

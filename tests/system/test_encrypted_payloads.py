@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from callboard.machines.browser_program import browser_args, find_browser
 from examples.site.accounts import ACCOUNTS
 from tests.support.configured_stack import Configured
 from tests.support.example_auth_sessions import AuthStates
@@ -26,11 +25,9 @@ def own(configured: Configured) -> Stack:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser: Browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
-        yield await browser.new_page()
-        await browser.close()
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    async with await browser.new_page() as page:
+        yield page
 
 
 def found_in_temporal(stack: Stack, *texts: str) -> set[str]:

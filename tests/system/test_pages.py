@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -187,15 +186,9 @@ async def automation(page, params, **_kwargs):
 async def spiked(stack: Stack) -> AsyncIterator[str]:
     """Name of an API that is code to whoever takes it for markup."""
     api = '"><img src=x onerror=alert(1)>'
-    folder = stack.projects / "spiked"
-    (folder / "api").mkdir(parents=True)
-    (folder / "Intuned.json").write_text('{"projectName": "spiked"}')
-    (folder / "api" / f"{api}.py").write_text(SPIKED)
-    async with asyncio.timeout(60):
-        while "spiked" not in [manifest.project for manifest in stack.dev.projects.deployed]:
-            await asyncio.sleep(0.05)
-    yield api
-    shutil.rmtree(folder)
+    files = {"Intuned.json": '{"projectName": "spiked"}', f"api/{api}.py": SPIKED}
+    async with stack.published("spiked", files):
+        yield api
 
 
 async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(

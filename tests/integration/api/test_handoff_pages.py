@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from callboard.machines.browser_program import browser_args, find_browser
 from callboard.schemas.workflow.handoff import Handoff, HandoffField, HandoffKind, HandoffStatus
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, Api, api_settings
+from tests.support.browser import browser as browser
 from tests.support.in_memory_temporal import BEGAN, MemoryRuns
 
 HOUR = timedelta(hours=1)
@@ -25,11 +25,9 @@ async def api(deployed: FolderStore) -> AsyncGenerator[Api]:
 
 
 @pytest.fixture
-async def page(api: Api) -> AsyncGenerator[Page]:
-    async with api.served() as url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
-        yield await browser.new_page(base_url=url)
-        await browser.close()
+async def page(api: Api, browser: Browser) -> AsyncGenerator[Page]:
+    async with api.served() as url, await browser.new_page(base_url=url) as page:
+        yield page
 
 
 def handoff(run_id: str, number: int, name: str) -> Handoff:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from callboard.machines.browser_program import browser_args, find_browser
+from tests.support.browser import browser as browser
 from tests.support.repository import REPOSITORY
 
 RUNTIME = REPOSITORY / "runtime"
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    configured = os.environ.get("CALLBOARD_CHROMIUM")
-    path = find_browser(Path(configured) if configured else None)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=browser_args())
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
