@@ -10,7 +10,6 @@ import pytest
 pytest.register_assert_rewrite("tests.support")
 
 pytest_plugins = [
-    "tests.support.configured_stack",
     "tests.support.dev_terminal",
     "tests.support.example_site",
     "tests.support.package_index",

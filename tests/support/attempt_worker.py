@@ -6,7 +6,6 @@ A lab is such a worker that serves a project on a real Temporal server, and Runs
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
+from tests.support.delivery_inputs import json_text
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.machines import KEEPER, USER, find_process
@@ -287,8 +287,7 @@ class AttemptLab:
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> None:
         if not isinstance(parameters, JsonRef):
-            text = json.dumps(parameters or {})
-            parameters = JsonRef(text=text, size=len(text))
+            parameters = json_text(parameters or {})
         fields = {"maximum_attempts": 1, **fields}
         await self.stage.start(version=self.version, api=api, parameters=parameters, **fields)
 

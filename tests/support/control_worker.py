@@ -27,7 +27,6 @@ from callboard.dev.data_folder import new_webhook_secret
 from callboard.projects.catalog import Catalog
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
 from callboard.schemas.workflow.job import JobDefinition
 from callboard.schemas.workflow.job_run import RerunSource
@@ -42,7 +41,7 @@ from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import deploy_project
 from tests.support.constants import LOOPBACK
-from tests.support.delivery_inputs import QUICK, RING, sealed
+from tests.support.delivery_inputs import QUICK, RING, json_text, sealed
 from tests.support.faulty_store import FaultyStore
 from tests.support.job_run_stage import (
     JOB,
@@ -84,8 +83,8 @@ async def until_canceled(_attempt: AttemptInput) -> AttemptOutcome:
 
 def extending(outcome: AttemptOutcome, *payloads: dict[str, Any]) -> AttemptOutcome:
     """The same outcome, with payloads that the Attempt has added."""
-    text = json.dumps([{"api": "item", "parameters": parameters} for parameters in payloads])
-    return outcome.model_copy(update={"extended_payloads": JsonRef(text=text, size=len(text))})
+    added = [{"api": "item", "parameters": parameters} for parameters in payloads]
+    return outcome.model_copy(update={"extended_payloads": json_text(added)})
 
 
 def items(count: int, **fields: Any) -> list[JobItem]:

@@ -24,7 +24,6 @@ from callboard.machines.keeper_process import processes_of
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
 from callboard.schemas.errors import Unavailable
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import RunInput
 from callboard.settings import Settings
 from callboard.storage.factory import open_store
@@ -34,6 +33,7 @@ from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.runs import Runs
 from tests.support.certificates import Authority
 from tests.support.cloud_proxy import CloudProxy
+from tests.support.delivery_inputs import json_text
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
@@ -180,13 +180,12 @@ class Installation(Parts):
         project: str = "shared",
         queue_timeout: timedelta | None = None,
     ) -> None:
-        text = json.dumps({"folder": str(self.folder), "n": n})
         run_input = RunInput(
             workspace="w",
             project=project,
             version=self.version,
             api=api,
-            parameters=JsonRef(text=text, size=len(text)),
+            parameters=json_text({"folder": str(self.folder), "n": n}),
             maximum_attempts=maximum_attempts,
             request_timeout=timedelta(minutes=5),
             queue_timeout=queue_timeout,

@@ -63,7 +63,7 @@ LONG_ONES = (
     ("tests/system/dev/test_dev.py",),
     ("tests/system/cli/test_dev.py", "tests/system/docs/test_readme.py"),  # one `callboard dev`
     ("tests/integration/temporal/",),
-    # The stack of tests/support/configured_stack.py.
+    # The fixture `configured` of tests/support/stack.py.
     (
         *("tests/system/test_encrypted_payloads.py", "tests/system/test_https_proxy.py"),
         *("tests/system/test_opentelemetry.py", "tests/system/test_tls_proxy.py"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
@@ -101,6 +102,13 @@ async def dev_server(data: Path, *dynamic_config: str) -> AsyncGenerator[Tempora
         yield server
     finally:
         await server.stop()
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    """For those who import it."""
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
 
 
 async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client:

@@ -6,7 +6,6 @@ Tests that need something of `worker.py` have it from here: nothing else imports
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,11 +22,11 @@ from activities.attempts.running_attempts import RunningAttempts
 from callboard.machines import host
 from callboard.machines.pool import MachinePools
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import RunOutcome
 from callboard.settings import Settings
 from callboard.storage.store import Store
 from callboard.temporal.closing import wait_for_outcome
+from tests.support.delivery_inputs import json_text
 from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.run_stage import run_input, start_run
@@ -107,8 +106,7 @@ class Inside:
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> str:
         """Start a Run."""
-        text = json.dumps(parameters or {})
-        sent = JsonRef(text=text, size=len(text))
+        sent = json_text(parameters or {})
         run = run_input(self.project, version=self.version, api=api, parameters=sent, **fields)
         run_id = f"inside-{secrets.token_hex(6)}"
         await start_run(self.client, run, run_id, names.RUNS_QUEUE)

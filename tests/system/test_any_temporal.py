@@ -18,7 +18,8 @@ from tests.support.cloud_proxy import CloudProxy
 from tests.support.installation import API_KEY, KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.polling import until
 from tests.support.rest import PATIENCE
-from tests.support.temporal_servers import dev_server, set_up_namespace
+from tests.support.temporal_servers import set_up_namespace
+from tests.support.temporal_servers import temporal as temporal
 from tests.support.webhook_receiver import receiver
 
 pytestmark = pytest.mark.timeout(300)
@@ -63,12 +64,6 @@ async def automation(page, params, **_):
     return params["n"]
 """,
 }
-
-
-@pytest.fixture(scope="module")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
-    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from examples.site.accounts import ACCOUNTS
-from tests.support.configured_stack import Configured
 from tests.support.example_auth_sessions import AuthStates
-from tests.support.stack import Stack
+from tests.support.stack import Configured, Stack
 from tests.support.webhook_receiver import receiver
 
 PLANTED = "pl4nted"

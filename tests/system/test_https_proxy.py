@@ -9,7 +9,7 @@ import pytest
 
 from examples.site import proxy
 from tests.support import doc_commands
-from tests.support.configured_stack import PROXIES, Configured
+from tests.support.stack import PROXIES, Configured
 
 (PIN,) = doc_commands.typed("docs/configure.md", "Proxies with a certificate of your own")
 

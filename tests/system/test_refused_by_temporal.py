@@ -21,15 +21,10 @@ from tests.support.certificates import Authority
 from tests.support.cloud_proxy import CloudProxy
 from tests.support.installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.polling import until
-from tests.support.temporal_servers import dev_client, dev_server, search_attribute_types
+from tests.support.temporal_servers import dev_client, search_attribute_types
+from tests.support.temporal_servers import temporal as temporal
 
 CREATE = "temporal cloud namespace search-attribute create"
-
-
-@pytest.fixture(scope="module")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
-    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
-        yield server
 
 
 @pytest.fixture(params=[False, True], ids=["search attributes not listed", "search attributes listed"])

@@ -20,12 +20,11 @@ import pytest
 
 from callboard.dev import ports
 from tests.support.compose_file import PROGRAMS, load
-from tests.support.configured_stack import VIEWER, Configured
 from tests.support.polling import until
 from tests.support.processes import running
 from tests.support.repository import REPOSITORY
 from tests.support.rest import Rest
-from tests.support.stack import Stack
+from tests.support.stack import VIEWER, Configured, Stack
 
 TLS = load("hosting/docker-compose.tls.yml")
 PROXY: dict[str, Any] = TLS["services"]["proxy"]

@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from callboard.dev import ports
-from callboard.dev.temporal import TemporalServer
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET
 from tests.support.api_in_process import artifacts as artifacts
@@ -21,7 +20,7 @@ from tests.support.api_in_process import deployed as deployed
 from tests.support.constants import WORKSPACE
 from tests.support.polling import until
 from tests.support.processes import ENDS_WELL, Process, running, surroundings
-from tests.support.temporal_servers import dev_server
+from tests.support.temporal_servers import temporal as temporal
 
 
 @dataclass
@@ -55,12 +54,6 @@ class ApiProcess:
             return False
 
         await until(answers, every=0.05)
-
-
-@pytest.fixture(scope="session")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[TemporalServer]:
-    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
-        yield server
 
 
 MakeApi = Callable[..., AbstractAsyncContextManager[ApiProcess]]

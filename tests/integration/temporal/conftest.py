@@ -19,7 +19,8 @@ from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
 from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of, no_variables
-from tests.support.temporal_servers import dev_client, dev_server, set_up_namespace
+from tests.support.temporal_servers import dev_client, set_up_namespace
+from tests.support.temporal_servers import temporal as temporal
 
 
 @activity.defn(name=names.RECORD_INTERRUPTED)
@@ -30,12 +31,6 @@ async def record_lost(_lost: InterruptedInput) -> None:
 @activity.defn(name=names.DELETE_STATES)
 async def forget_states(_input: DeleteStatesInput) -> None:
     pass
-
-
-@pytest.fixture(scope="session")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[TemporalServer]:
-    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ import pytest
 from callboard.cli import polling, runs
 from callboard.schemas.workflow.attempt import RecordedFile
 from callboard.schemas.workflow.auth_session import CreateInput
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.bulk import BulkFailure
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 from callboard.storage import object_keys
@@ -24,6 +23,7 @@ from tests.support.api_in_process import Api
 from tests.support.attempt_artifacts import attempt_record, store_record
 from tests.support.commands import NOWHERE, Commands, callboard, error_of
 from tests.support.constants import WORKSPACE
+from tests.support.delivery_inputs import json_text
 from tests.support.in_memory_temporal import line
 from tests.support.polling import until
 from tests.unit.cli.conftest import Answer
@@ -33,8 +33,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r
 
 
 def completed(result: Any) -> RunOutcome:
-    text = json.dumps(result)
-    return RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=text, size=len(text)))
+    return RunOutcome(status=RunStatus.COMPLETED, result=json_text(result))
 
 
 def failed(code: ErrorCode, message: str) -> RunOutcome:

@@ -1,25 +1,18 @@
-import json
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from api.dashboard.rendering import CONTENT_SECURITY_POLICY
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.bulk import BulkFailure
 from callboard.schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus, RunType
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
+from tests.support.delivery_inputs import json_text
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
-
-
-def json_text(value: Any) -> JsonRef:
-    text = json.dumps(value)
-    return JsonRef(text=text, size=len(text))
 
 
 async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
