@@ -50,7 +50,7 @@ from tests.support.machines import KEEPER, USER, find_process
 from tests.support.package_box import package_box
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import Stage, staged_worker
+from tests.support.run_stage import RunStage, staged_worker
 
 SECRET = "the secret key of this bench"
 PROJECT = "lab"
@@ -278,7 +278,7 @@ class AttemptLab:
 
     bench: AttemptWorker
     version: str
-    stage: Stage
+    stage: RunStage
     folder: Path
 
     async def run(self, api: str, parameters: Any = None, **fields: Any) -> RunOutcome:
@@ -319,7 +319,7 @@ class AttemptLab:
 @asynccontextmanager
 async def open_attempt_lab(served: Served, client: Client, name: str, folder: Path) -> AsyncGenerator[AttemptLab]:
     """One Run of the project, not started yet; nothing of it may be left at the end of the block."""
-    async with Stage(client, name) as stage:
+    async with RunStage(client, name) as stage:
         stage.project, stage.worker = PROJECT, WORKER
         stage.on_lost = served.bench.artifacts.record_interrupted
         await stage.serve_runs()

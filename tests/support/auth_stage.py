@@ -41,7 +41,7 @@ from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessio
 from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
 from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, Stage, outcome_of
+from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, RunStage, outcome_of
 from workflows import visibility
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
@@ -86,7 +86,7 @@ def not_made(message: str = "the password is wrong", *, final: bool = False) -> 
     return bad(None, message, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=final)
 
 
-class LoginStage(Stage):
+class LoginStage(RunStage):
     """A stage whose project logs in."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -53,7 +53,7 @@ from tests.support.job_run_stage import (
     start_job_run,
 )
 from tests.support.polling import until
-from tests.support.run_stage import CANCELED, WORKSPACE, Stage, completed, ends, no_variables, staged_worker
+from tests.support.run_stage import CANCELED, WORKSPACE, RunStage, completed, ends, no_variables, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.run_workflow import RunWorkflow
@@ -297,7 +297,7 @@ async def delivering(
 
 
 async def run_to_end(
-    stage: Stage, sink: dict[str, Any], *parts: Any, schedule: DeliverySchedule = QUICK, **fields: Any
+    stage: RunStage, sink: dict[str, Any], *parts: Any, schedule: DeliverySchedule = QUICK, **fields: Any
 ) -> None:
     """A Run with this sink, to its end."""
     await stage.serve(*(parts or (ends(completed('{"n":1}')),)))

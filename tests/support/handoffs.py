@@ -23,7 +23,7 @@ from callboard.schemas.workflow.handoff import (
 )
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, Part, Stage, completed
+from tests.support.run_stage import DEADLINE, Part, RunStage, completed
 
 CODE = HandoffField(name="code", pattern="[0-9]{6}", secret=True)
 
@@ -40,7 +40,7 @@ class Asking:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: RunStage,
         questions: int,
         *,
         timeout: timedelta = timedelta(minutes=5),
@@ -104,29 +104,29 @@ class Asking:
         self.ends.append(await self.ask(input, 1))
 
 
-async def shown_handoffs(stage: Stage, run_id: str | None = None) -> list[Handoff]:
+async def shown_handoffs(stage: RunStage, run_id: str | None = None) -> list[Handoff]:
     """What the Run shows of its Handoffs."""
     description = await stage.client.get_workflow_handle(run_id or stage.run_id).describe()
     return await description.memo_value(names.MEMO_HANDOFFS, [], type_hint=list[Handoff])
 
 
-async def shown_statuses(stage: Stage) -> list[HandoffStatus]:
+async def shown_statuses(stage: RunStage) -> list[HandoffStatus]:
     return [each.status for each in await shown_handoffs(stage)]
 
 
-async def open_link(stage: Stage, number: int, link: str) -> None:
+async def open_link(stage: RunStage, number: int, link: str) -> None:
     """Open question `number` of the first Attempt by a link."""
     opened = OpenedLink(id=names.handoff_id(stage.run_id, 1, number), link=link)
     await stage.handle.execute_update(names.OPEN_LINK, opened)
 
 
-async def answer_handoff(stage: Stage, number: int, end: HandoffEnd) -> None:
+async def answer_handoff(stage: RunStage, number: int, end: HandoffEnd) -> None:
     """Answer question `number` of the first Attempt."""
     answer = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=end)
     await stage.handle.execute_update(names.ANSWER, answer)
 
 
-async def withdraw_handoff(stage: Stage, number: int) -> None:
+async def withdraw_handoff(stage: RunStage, number: int) -> None:
     """Withdraw question `number` of the first Attempt, as that does itself."""
     withdrawn = HandoffEnd(status=HandoffStatus.WITHDRAWN)
     ended = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=withdrawn)

@@ -8,7 +8,7 @@ from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus
 from callboard.temporal.listing import read_list_item
-from tests.support.run_stage import Stage, scheduled
+from tests.support.run_stage import RunStage, scheduled
 
 FALSY = {"code": "auth-check-failed", "category": "auth", "message": "what it returned is not true"}
 """The error of a check that has found the login bad."""
@@ -30,9 +30,9 @@ def assert_canceled(outcome: RunOutcome) -> None:
     assert (outcome.error, outcome.login) == (None, None)
 
 
-async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
+async def scheduled_of(stage: RunStage, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
     return [attributes for attributes in scheduled(await stage.events()) if attributes.activity_type.name == activity]
 
 
-async def status_in_lists(stage: Stage) -> str:
+async def status_in_lists(stage: RunStage) -> str:
     return (await read_list_item(await stage.handle.describe())).status

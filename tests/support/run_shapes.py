@@ -32,7 +32,7 @@ from tests.support.run_stage import (
     Gone,
     HeldAttempt,
     Part,
-    Stage,
+    RunStage,
     completed,
     ends,
     failed,
@@ -41,7 +41,7 @@ from tests.support.run_stage import (
 )
 from tests.support.temporal_servers import skipping_stage
 
-Play = Callable[[Stage], Awaitable[None]]
+Play = Callable[[RunStage], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def _long_shape(play: Play) -> Play:
 
 
 @asynccontextmanager
-async def played(shape: str, client: Client, name: str) -> AsyncGenerator[Stage]:
+async def played(shape: str, client: Client, name: str) -> AsyncGenerator[RunStage]:
     """The stage on which a Run of this shape has ended, on the client's server or one that skips time."""
     passes_time = SHAPES[shape].passes_time
-    async with skipping_stage(name, Stage) if passes_time else Stage(client, name) as stage:
+    async with skipping_stage(name, RunStage) if passes_time else RunStage(client, name) as stage:
         await SHAPES[shape].play(stage)
         stage.outcome = await stage.ended()
         yield stage
@@ -82,14 +82,14 @@ async def played(shape: str, client: Client, name: str) -> AsyncGenerator[Stage]
 def _scripted(name: str, *parts: Part, sink: dict[str, Any] | None = None, **fields: Any) -> None:
     """Keep a shape in which Attempt n plays the nth part; `fields` are the Run's, and `sink` those of its sink."""
 
-    async def play(stage: Stage) -> None:
+    async def play(stage: RunStage) -> None:
         await stage.serve(*parts)
         await stage.start(**fields, sink=None if sink is None else _sink(stage, **sink))
 
     SHAPES[name] = Shape(play)
 
 
-def _sink(stage: Stage, **fields: Any) -> SealedSink:
+def _sink(stage: RunStage, **fields: Any) -> SealedSink:
     return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
 
 
@@ -121,7 +121,7 @@ _scripted("interrupted-at-most-once", interrupted(), maximum_attempts=1)
 MINUTE = timedelta(minutes=1)
 
 
-async def _waited_for(stage: Stage, *waits: timedelta) -> None:
+async def _waited_for(stage: RunStage, *waits: timedelta) -> None:
     """Let these waits pass, one after the other."""
     for number, wait in enumerate(waits, 1):
         await stage.until("TIMER_STARTED", number)
@@ -129,7 +129,7 @@ async def _waited_for(stage: Stage, *waits: timedelta) -> None:
 
 
 @_long_shape
-async def waits_for_longer_and_longer(stage: Stage) -> None:
+async def waits_for_longer_and_longer(stage: RunStage) -> None:
     await stage.serve(*[ends(failed())] * 3, interrupted(), ends(completed()))
     intervals = RetryIntervals(initial_interval=MINUTE, backoff_coefficient=3, maximum_interval=5 * MINUTE)
     await stage.start(maximum_attempts=4, retry_intervals=intervals)
@@ -137,7 +137,7 @@ async def waits_for_longer_and_longer(stage: Stage) -> None:
 
 
 @_long_shape
-async def retry_later(stage: Stage) -> None:
+async def retry_later(stage: RunStage) -> None:
     """What user code says goes before the intervals, also that there is to be no wait."""
     later, at_once = (ends(failed(retry_after=wait)) for wait in (2 * MINUTE, timedelta()))
     await stage.serve(later, at_once, ends(completed()))
@@ -146,13 +146,13 @@ async def retry_later(stage: Stage) -> None:
 
 
 @_shape
-async def retry_later_for_the_last_time(stage: Stage) -> None:
+async def retry_later_for_the_last_time(stage: RunStage) -> None:
     await stage.serve(ends(failed(retry_after=MINUTE)))
     await stage.start(maximum_attempts=1)
 
 
 @_shape
-async def cancel_while_it_waits(stage: Stage) -> None:
+async def cancel_while_it_waits(stage: RunStage) -> None:
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(retry_intervals=RetryIntervals(initial_interval=MINUTE))
     await stage.until("TIMER_STARTED")
@@ -165,7 +165,7 @@ _scripted("without-variables", ends(failed()), ends(completed()), reads_variable
 
 
 @_shape
-async def variables_when_the_store_is_back(stage: Stage) -> None:
+async def variables_when_the_store_is_back(stage: RunStage) -> None:
     async def second_time(input: AttemptInput) -> SealedVariables:
         if len(stage.collected) == 1:
             raise ApplicationError("the artifact store is away", type="StoreError")
@@ -177,7 +177,7 @@ async def variables_when_the_store_is_back(stage: Stage) -> None:
 
 
 @_shape
-async def variables_that_cannot_be_opened(stage: Stage) -> None:
+async def variables_that_cannot_be_opened(stage: RunStage) -> None:
     async def refused(_input: AttemptInput) -> SealedVariables:
         raise ApplicationError("A sealed secret cannot be opened.", type="SealError")
 
@@ -187,7 +187,7 @@ async def variables_that_cannot_be_opened(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_while_variables_are_collected(stage: Stage) -> None:
+async def cancel_while_variables_are_collected(stage: RunStage) -> None:
     async def canceled(_input: AttemptInput) -> None:
         await stage.cancel()
         await asyncio.Event().wait()
@@ -202,7 +202,7 @@ async def cancel_while_variables_are_collected(stage: Stage) -> None:
 
 
 @_shape
-async def success_announced(stage: Stage) -> None:
+async def success_announced(stage: RunStage) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve(held)
     await stage.start()
@@ -211,7 +211,7 @@ async def success_announced(stage: Stage) -> None:
 
 
 @_shape
-async def queued_too_long(stage: Stage) -> None:
+async def queued_too_long(stage: RunStage) -> None:
     await stage.serve_runs()
     await stage.start(queue_timeout=timedelta(seconds=0.2), sink=_sink(stage))
 
@@ -220,7 +220,7 @@ async def queued_too_long(stage: Stage) -> None:
 
 
 @_shape
-async def asks_a_person(stage: Stage) -> None:
+async def asks_a_person(stage: RunStage) -> None:
     asking = Asking(stage, 2)
     await stage.serve(asking)
     await stage.start()
@@ -232,7 +232,7 @@ async def asks_a_person(stage: Stage) -> None:
 
 
 @_shape
-async def asks_a_person_of_whom_a_webhook_is_told(stage: Stage) -> None:
+async def asks_a_person_of_whom_a_webhook_is_told(stage: RunStage) -> None:
     asking = Asking(stage, 1, sink=_sink(stage))
     await stage.serve(asking)
     await stage.start()
@@ -241,7 +241,7 @@ async def asks_a_person_of_whom_a_webhook_is_told(stage: Stage) -> None:
 
 
 @_long_shape
-async def asks_in_vain(stage: Stage) -> None:
+async def asks_in_vain(stage: RunStage) -> None:
     asking = Asking(stage, 1, timeout=timedelta(seconds=20))
     await stage.serve(asking)
     await stage.start()
@@ -250,7 +250,7 @@ async def asks_in_vain(stage: Stage) -> None:
 
 
 @_long_shape
-async def worker_lost_as_it_asks(stage: Stage) -> None:
+async def worker_lost_as_it_asks(stage: RunStage) -> None:
     lost = Asking(stage, 1, lost=True)
     await stage.serve(lost, ends(completed()))
     await stage.start()
@@ -259,7 +259,7 @@ async def worker_lost_as_it_asks(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_as_it_asks(stage: Stage) -> None:
+async def cancel_as_it_asks(stage: RunStage) -> None:
     asking = Asking(stage, 1)
     held = stage.stopping(HeldAttempt(stage, announced=True))
     await stage.serve(asking.beside(held))
@@ -270,7 +270,7 @@ async def cancel_as_it_asks(stage: Stage) -> None:
 
 
 @_shape
-async def does_not_wait_for_the_answer(stage: Stage) -> None:
+async def does_not_wait_for_the_answer(stage: RunStage) -> None:
     asking = Asking(stage, 1)
     await stage.serve(asking)
     await stage.start()
@@ -282,7 +282,7 @@ async def does_not_wait_for_the_answer(stage: Stage) -> None:
 
 
 @_shape
-async def not_handed_over_canceled(stage: Stage) -> None:
+async def not_handed_over_canceled(stage: RunStage) -> None:
     await stage.serve_runs()
     await stage.start(sink=_sink(stage))
     await stage.until("ACTIVITY_TASK_SCHEDULED")
@@ -293,7 +293,7 @@ async def not_handed_over_canceled(stage: Stage) -> None:
 
 
 @_long_shape
-async def worker_lost(stage: Stage) -> None:
+async def worker_lost(stage: RunStage) -> None:
     gone = Gone(stage, announced=True)
     await stage.serve(gone, ends(completed()))
     await stage.start()
@@ -302,7 +302,7 @@ async def worker_lost(stage: Stage) -> None:
 
 
 @_long_shape
-async def record_not_written(stage: Stage) -> None:
+async def record_not_written(stage: RunStage) -> None:
     async def fails(_lost: InterruptedInput) -> AttemptOutcome | None:
         raise ApplicationError("the artifact store is away")
 
@@ -320,7 +320,7 @@ def _stored(name: str, outcome: AttemptOutcome, then: AttemptOutcome, **fields: 
     async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
         return outcome
 
-    async def play(stage: Stage) -> None:
+    async def play(stage: RunStage) -> None:
         stage.on_lost = find
         await stage.serve(interrupted(), ends(then))
         await stage.start(**fields)
@@ -337,7 +337,7 @@ _stored("lost-after-it-failed", failed("stored"), failed("second"), maximum_atte
 
 
 @_shape
-async def cancel_with_the_start(stage: Stage) -> None:
+async def cancel_with_the_start(stage: RunStage) -> None:
     await stage.serve_attempts(ends(completed()))
     await stage.start()
     await stage.cancel()
@@ -345,7 +345,7 @@ async def cancel_with_the_start(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_queued(stage: Stage) -> None:
+async def cancel_queued(stage: RunStage) -> None:
     await stage.serve_runs()
     await stage.start()
     await stage.until("ACTIVITY_TASK_SCHEDULED")
@@ -355,7 +355,7 @@ async def cancel_queued(stage: Stage) -> None:
 def _canceled(name: str, *, stops: AttemptOutcome | None = None, **held: bool) -> None:
     """Keep a shape of a Run that is canceled during its Attempt, which ends so (`stops`) when it is told to stop."""
 
-    async def play(stage: Stage) -> None:
+    async def play(stage: RunStage) -> None:
         attempt = HeldAttempt(stage, **held)
         await stage.serve(attempt if stops is None else stage.stopping(attempt, stops))
         await stage.start()
@@ -371,7 +371,7 @@ _canceled("cancel-heard-by-heartbeat", beats=True)  # it ends by itself before a
 
 
 @_shape
-async def cancel_before_the_announcement(stage: Stage) -> None:
+async def cancel_before_the_announcement(stage: RunStage) -> None:
     held = stage.stopping(HeldAttempt(stage))
     await stage.serve(held)
     await stage.start()
@@ -382,7 +382,7 @@ async def cancel_before_the_announcement(stage: Stage) -> None:
 
 
 @_long_shape
-async def cancel_never_announced(stage: Stage) -> None:
+async def cancel_never_announced(stage: RunStage) -> None:
     """Ten seconds without a word of where the Attempt is."""
     held = HeldAttempt(stage)
     await stage.serve(held)
@@ -396,7 +396,7 @@ async def cancel_never_announced(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_worker_gone(stage: Stage) -> None:
+async def cancel_worker_gone(stage: RunStage) -> None:
     """Nobody takes the request to stop; in the end the worker that comes after says that the Attempt is lost."""
     gone = Gone(stage, announced=True)
     await stage.serve_runs()
@@ -410,7 +410,7 @@ async def cancel_worker_gone(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
+async def cancel_while_the_loss_is_recorded(stage: RunStage) -> None:
     async def canceled_meanwhile(_lost: InterruptedInput) -> AttemptOutcome | None:
         await stage.cancel()
         # Only once the workflow has seen the cancel may this end.
@@ -432,7 +432,7 @@ def _at_once(
     """Keep a shape whose workflow hears of the Attempt's end and of the cancel in one and the same task."""
     ended = "ACTIVITY_TASK_FAILED" if outcome.status is AttemptStatus.FAILED else "ACTIVITY_TASK_COMPLETED"
 
-    async def play(stage: Stage) -> None:
+    async def play(stage: RunStage) -> None:
         held = HeldAttempt(stage)
         await stage.serve(held, *then)
         await stage.start(sink=None if sink is None else _sink(stage, **sink))
@@ -462,7 +462,7 @@ _at_once("cancel-as-it-fails-for-good", failed("3 MiB", ErrorCode.RESULT_TOO_BIG
 
 
 @_long_shape
-async def wall(stage: Stage) -> None:
+async def wall(stage: RunStage) -> None:
     """An Attempt that lives, and never ends."""
     held = HeldAttempt(stage)
     await stage.serve(held)

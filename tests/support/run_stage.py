@@ -73,7 +73,7 @@ def name_of(test: str) -> str:
 
 
 class Skip(Protocol):
-    """Lets a server's clock go forward; see `Stage.pass_time`."""
+    """Lets a server's clock go forward; see `RunStage.pass_time`."""
 
     async def __call__(self, duration: timedelta, *, held: bool) -> None: ...
 
@@ -160,7 +160,7 @@ class HeldAttempt:
         waits: It says to its Run, and by a heartbeat, that its worker has no room for it.
     """
 
-    def __init__(self, stage: Stage, *, announced: bool = False, beats: bool = False, waits: bool = False) -> None:
+    def __init__(self, stage: RunStage, *, announced: bool = False, beats: bool = False, waits: bool = False) -> None:
         self._stage = stage
         self._announced = announced
         self._beats = beats
@@ -195,7 +195,7 @@ class HeldAttempt:
 class Gone:
     """An Attempt whose worker dies with it: it began, and is never heard of again."""
 
-    def __init__(self, stage: Stage, *, announced: bool = False) -> None:
+    def __init__(self, stage: RunStage, *, announced: bool = False) -> None:
         self._stage = stage
         self._announced = announced
         self.began = asyncio.Event()
@@ -233,7 +233,7 @@ async def both_queues(client: Client, **options: Any) -> AsyncGenerator[None]:
         yield
 
 
-class Stage:
+class RunStage:
     """One Run, its workers, and what it asked of them."""
 
     def __init__(
@@ -432,7 +432,7 @@ class Stage:
         return await outcome_of(self.handle)
 
 
-PlayRun = Callable[[str], Awaitable[Stage]]
+PlayRun = Callable[[str], Awaitable[RunStage]]
 """Plays a shape of a Run, by its name, to its end."""
 
 

@@ -23,7 +23,7 @@ from callboard.settings import Settings
 from callboard.temporal.client import connect
 from callboard.temporal.data_converter import data_converter
 from callboard.temporal.namespace import Retention, ensure_namespace
-from tests.support.run_stage import IDENTITY, Stage
+from tests.support.run_stage import IDENTITY, RunStage
 
 CONVERTER = data_converter(Settings(), NAMESPACE)
 """What converts payloads and failures in the product, here without encryption."""
@@ -65,7 +65,7 @@ async def skipping_client() -> AsyncGenerator[Client]:
 
 
 @asynccontextmanager
-async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S]:
+async def skipping_stage[S: RunStage](name: str, kind: type[S]) -> AsyncGenerator[S]:
     """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
     async with skipping_environment() as environment:
         # Not the environment's own client, which skips time by itself while it waits for a result.

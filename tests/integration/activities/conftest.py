@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from tests.support.attempt_worker import AttemptLab, Served, open_attempt_lab, serve_lab
 from tests.support.control_worker import Delivering, delivering
-from tests.support.run_stage import Stage, name_of
+from tests.support.run_stage import RunStage, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.webhook_receiver import Receiver, receiver
 
@@ -27,8 +27,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
-    async with Stage(client, name) as stage:
+async def stage(name: str, client: Client) -> AsyncGenerator[RunStage]:
+    async with RunStage(client, name) as stage:
         yield stage
 
 

@@ -41,7 +41,7 @@ from tests.support.constants import AUDIT_RETENTION, SOMEBODY
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import HeldAttempt, Stage, completed, run_input, start_run
+from tests.support.run_stage import HeldAttempt, RunStage, completed, run_input, start_run
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from workflows.sweep import SweepWorkflow
 
@@ -181,7 +181,7 @@ async def recorded(store: Store, time: datetime) -> str:
 
 
 async def test_a_run_in_flight_keeps_its_artifacts_and_ages_from_its_end(
-    client: Client, store: Store, stage: Stage
+    client: Client, store: Store, stage: RunStage
 ) -> None:
     files = await leave(store, stage.run_id, project=stage.project)
     held = HeldAttempt(stage)

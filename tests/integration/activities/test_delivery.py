@@ -20,7 +20,7 @@ from tests.support.control_worker import DEADLINE, SECRET, Delivering, deliverin
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, Stage, completed, ends
+from tests.support.run_stage import WORKSPACE, RunStage, completed, ends
 from tests.support.webhook_receiver import Received, Receiver, answers, closes, hangs, receiver
 
 HIDDEN = "t0p-s3cret"
@@ -34,7 +34,7 @@ def verified(request: Received, secret: str = SECRET) -> Any:
 
 
 async def test_the_result_of_a_run_arrives_signed_and_that_is_written_down(
-    deliver: Delivering, stage: Stage, inbox: Receiver
+    deliver: Delivering, stage: RunStage, inbox: Receiver
 ) -> None:
     await run_to_end(stage, webhook(f"{inbox.url}/hook?n=1", headers={"X-From": "us"}))
     state = await deliver.ended(stage.project, stage.run_id)
@@ -61,7 +61,7 @@ async def test_the_result_of_a_run_arrives_signed_and_that_is_written_down(
 
 
 async def test_a_receiver_that_asks_for_the_result_finds_the_run_closed(
-    deliver: Delivering, stage: Stage, client: Client
+    deliver: Delivering, stage: RunStage, client: Client
 ) -> None:
     found: list[Any] = []
 
@@ -78,7 +78,9 @@ async def test_a_receiver_that_asks_for_the_result_finds_the_run_closed(
 # What receivers do.
 
 
-async def test_it_is_tried_until_it_has_arrived_with_the_same_bytes_and_id(deliver: Delivering, stage: Stage) -> None:
+async def test_it_is_tried_until_it_has_arrived_with_the_same_bytes_and_id(
+    deliver: Delivering, stage: RunStage
+) -> None:
     async with receiver(answers("500 No"), closes, hangs, answers()) as inbox:
         await run_to_end(stage, webhook(inbox.url), schedule=QUICK.model_copy(update={"timeout": timedelta(seconds=1)}))
         assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
@@ -121,7 +123,7 @@ async def test_without_a_secret_nothing_is_sent_and_each_try_says_so(client: Cli
 
 
 async def test_secrets_are_in_no_history_record_or_answer(
-    deliver: Delivering, stage: Stage, client: Client, tmp_path: Path
+    deliver: Delivering, stage: RunStage, client: Client, tmp_path: Path
 ) -> None:
     async def echoes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         said = f"no token={HIDDEN} Bearer {HIDDEN} t0p%2Ds3cret".encode()
@@ -156,7 +158,7 @@ async def test_what_was_sealed_for_another_run_ends_it_at_once(deliver: Deliveri
 
 
 async def test_it_is_sent_again_when_asked_for_with_the_same_bytes(
-    deliver: Delivering, stage: Stage, inbox: Receiver
+    deliver: Delivering, stage: RunStage, inbox: Receiver
 ) -> None:
     await run_to_end(stage, webhook(inbox.url))
     first = await deliver.ended(stage.project, stage.run_id)
@@ -219,7 +221,7 @@ async def test_a_record_that_cannot_be_written_costs_the_record_only(
 
 
 async def test_a_store_that_is_away_is_waited_for_before_anything_is_sent(
-    deliver: Delivering, stage: Stage, inbox: Receiver
+    deliver: Delivering, stage: RunStage, inbox: Receiver
 ) -> None:
     deliver.store.refuse = lambda key: key.endswith("body.json")
     await run_to_end(stage, webhook(inbox.url))
@@ -232,7 +234,7 @@ async def test_a_store_that_is_away_is_waited_for_before_anything_is_sent(
 
 
 async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing(
-    deliver: Delivering, stage: Stage
+    deliver: Delivering, stage: RunStage
 ) -> None:
     hour = timedelta(hours=1)
     schedule = QUICK.model_copy(update={"first_delay": hour, "max_delay": hour, "give_up_after": 24 * hour})
@@ -252,7 +254,7 @@ async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing(
 
 
 async def test_a_result_that_is_not_in_the_store_any_more_is_told(
-    deliver: Delivering, stage: Stage, inbox: Receiver
+    deliver: Delivering, stage: RunStage, inbox: Receiver
 ) -> None:
     gone = completed().model_copy(update={"result": {"key": "runs/x/y/result.json", "size": 100_000}})
     await run_to_end(stage, webhook(inbox.url), ends(gone))

@@ -25,7 +25,7 @@ from tests.support.delivery_inputs import QUICK, RING, sealed, webhook
 from tests.support.handoffs import Asking, answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, Stage
+from tests.support.run_stage import WORKSPACE, RunStage
 from tests.support.webhook_receiver import Received, Reply, answers, receiver
 
 
@@ -40,7 +40,7 @@ async def linking(client: Client, tmp_path: Path) -> AsyncGenerator[Delivering]:
         yield deliver
 
 
-async def asking_with(stage: Stage, url: str) -> Asking:
+async def asking_with(stage: RunStage, url: str) -> Asking:
     """A Run that waits for a person, of which a webhook at this address is told."""
     asking = Asking(stage, 1, sink=sealed(webhook(url), stage.project, stage.run_id))
     await stage.serve(asking)
@@ -49,7 +49,7 @@ async def asking_with(stage: Stage, url: str) -> Asking:
     return asking
 
 
-async def told(deliver: Delivering, stage: Stage, status: DeliveryStatus) -> DeliveryState:
+async def told(deliver: Delivering, stage: RunStage, status: DeliveryStatus) -> DeliveryState:
     """The only Delivery of the Run, once it is so."""
     return await until(
         lambda: deliver.state(stage.project, stage.run_id), DEADLINE, true=lambda state: state.status is status
@@ -57,7 +57,7 @@ async def told(deliver: Delivering, stage: Stage, status: DeliveryStatus) -> Del
 
 
 async def test_a_webhook_is_told_of_a_question_with_a_link_that_stands_nowhere_else(
-    linking: Delivering, stage: Stage, client: Client, caplog: pytest.LogCaptureFixture
+    linking: Delivering, stage: RunStage, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -103,7 +103,7 @@ async def test_a_webhook_is_told_of_a_question_with_a_link_that_stands_nowhere_e
     assert "***" in f"{stored}", "what the receiver has sent back"
 
 
-async def test_nobody_is_told_of_a_question_that_has_ended(linking: Delivering, stage: Stage) -> None:
+async def test_nobody_is_told_of_a_question_that_has_ended(linking: Delivering, stage: RunStage) -> None:
     schedule = QUICK.model_copy(update={"first_delay": timedelta(hours=1), "max_delay": timedelta(hours=1)})
     async with receiver(answers("500 No"), answers()) as inbox:
         asking = Asking(stage, 1, sink=sealed(webhook(inbox.url), stage.project, stage.run_id, schedule))
@@ -119,7 +119,7 @@ async def test_nobody_is_told_of_a_question_that_has_ended(linking: Delivering, 
 
 
 async def test_a_question_is_told_once_more_while_it_is_open_and_without_a_link_where_none_can_be_made(
-    deliver: Delivering, stage: Stage
+    deliver: Delivering, stage: RunStage
 ) -> None:
     async with receiver(answers("410 Gone"), answers()) as inbox:
         await asking_with(stage, inbox.url)

@@ -37,7 +37,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, Stage, no_variables, run_input, start_run
+from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, RunStage, no_variables, run_input, start_run
 from tests.support.webhook_receiver import answers, receiver
 from workflows.job_lock import JobLockWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
@@ -141,7 +141,7 @@ async def test_a_move_that_is_tried_again_moves_once(project: Project):
 
 
 async def test_deliveries_and_what_was_left_in_temporal_end_with_their_project(
-    project: Project, deliver: Delivering, stage: Stage
+    project: Project, deliver: Delivering, stage: RunStage
 ):
     client = project.client
     await project.deploy("a = 1")

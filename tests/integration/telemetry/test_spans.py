@@ -21,7 +21,7 @@ from callboard.schemas.workflow import names
 from callboard.telemetry.spans import Spans
 from tests.support.auth_stage import LoginStage
 from tests.support.repository import REPOSITORY
-from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed, name_of
+from tests.support.run_stage import WORKFLOWS, HeldAttempt, RunStage, completed, ends, failed, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
 HISTORIES = REPOSITORY / "tests" / "histories"
@@ -65,8 +65,8 @@ def client(temporal: Client, spans: Spans) -> Client:
 
 
 @pytest.fixture
-async def stage(name: str, client: Client) -> AsyncIterator[Stage]:
-    async with Stage(client, name) as stage:
+async def stage(name: str, client: Client) -> AsyncIterator[RunStage]:
+    async with RunStage(client, name) as stage:
         yield stage
 
 
@@ -107,7 +107,7 @@ def _nanoseconds(text: str) -> int:
 @pytest.mark.parametrize("cached", [0, 100])
 @pytest.mark.parametrize("runner", [SandboxedWorkflowRunner(), UnsandboxedWorkflowRunner()])
 async def test_a_run_has_one_span_around_its_attempts(
-    stage: Stage, spans: Spans, runner: WorkflowRunner, cached: int
+    stage: RunStage, spans: Spans, runner: WorkflowRunner, cached: int
 ) -> None:
     stage.workflow_options = {"workflow_runner": runner, "max_cached_workflows": cached}
     await stage.serve(ends(failed()), ends(completed()))
@@ -126,7 +126,7 @@ async def test_a_run_has_one_span_around_its_attempts(
     assert await described.memo_value(names.MEMO_TRACE_ID) == trace_id
 
 
-async def test_a_run_that_changes_its_worker_has_one_span_from_its_beginning(stage: Stage, spans: Spans) -> None:
+async def test_a_run_that_changes_its_worker_has_one_span_from_its_beginning(stage: RunStage, spans: Spans) -> None:
     stage.workflow_options = {"max_cached_workflows": 100}
     held = HeldAttempt(stage, announced=True)
     await stage.serve(held)
@@ -144,7 +144,7 @@ async def test_a_run_that_changes_its_worker_has_one_span_from_its_beginning(sta
     assert run.end >= attempt.end
 
 
-async def test_a_run_that_is_canceled_has_not_failed(stage: Stage, spans: Spans) -> None:
+async def test_a_run_that_is_canceled_has_not_failed(stage: RunStage, spans: Spans) -> None:
     held = HeldAttempt(stage, announced=True, beats=True)
     await stage.serve(held)
     with spans.request({}):
@@ -173,7 +173,7 @@ async def test_a_create_is_in_the_trace_of_the_run_that_has_found_the_login_bad(
         assert {span.parent for span in ended("Attempt (create)")} == {create.id}
 
 
-async def test_a_run_that_came_without_a_trace_begins_one(stage: Stage) -> None:
+async def test_a_run_that_came_without_a_trace_begins_one(stage: RunStage) -> None:
     await stage.serve(ends(completed()))
     await stage.start()
     await stage.ended()

@@ -18,7 +18,7 @@ from callboard.settings import Settings
 from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
-from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of, no_variables
+from tests.support.run_stage import IDENTITY, WORKFLOWS, RunStage, both_queues, name_of, no_variables
 from tests.support.temporal_servers import dev_client, set_up_namespace
 from tests.support.temporal_servers import temporal as temporal
 
@@ -71,9 +71,9 @@ def name(request: Any) -> str:
 
 
 @pytest.fixture
-async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
+async def stage(name: str, client: Client) -> AsyncGenerator[RunStage]:
     """Attempts for the Runs of a project that is this test's alone."""
-    async with Stage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
+    async with RunStage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
         yield stage
 
 

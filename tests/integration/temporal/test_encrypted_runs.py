@@ -35,7 +35,7 @@ from tests.support.polling import until
 from tests.support.run_stage import (
     WORKSPACE,
     HeldAttempt,
-    Stage,
+    RunStage,
     completed,
     ends,
     failed,
@@ -74,11 +74,11 @@ def texts(message: Any) -> Iterator[str]:
             pass
 
 
-async def start(runs: Runs, stage: Stage, **fields: Any) -> None:
+async def start(runs: Runs, stage: RunStage, **fields: Any) -> None:
     assert await runs.start(stage.run_id, run_input(stage.project, **fields), fingerprint="")
 
 
-async def ended_state(runs: Runs, stage: Stage) -> RunState:
+async def ended_state(runs: Runs, stage: RunStage) -> RunState:
     return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=timedelta(seconds=20))
 
 
@@ -89,7 +89,7 @@ async def history(handle: WorkflowHandle[Any, Any]) -> list[str]:
     return [*found, str(described.raw_description)]
 
 
-async def test_a_run_leaves_nothing_in_clear_but_its_search_attributes(runs: Runs, stage: Stage) -> None:
+async def test_a_run_leaves_nothing_in_clear_but_its_search_attributes(runs: Runs, stage: RunStage) -> None:
     parameters = json.dumps({"value": f"{PLANTED}-parameter"})
     await start(runs, stage, parameters=JsonRef(text=parameters, size=len(parameters)))
     await stage.serve_attempts(ends(failed(f"{PLANTED}-message")), ends(completed(f'"{PLANTED}-result"')))
@@ -124,7 +124,7 @@ def payloads_in_clear(message: Any) -> Iterator[Payload]:
             yield from payloads_in_clear(part)
 
 
-async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(runs: Runs, stage: Stage) -> None:
+async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(runs: Runs, stage: RunStage) -> None:
     await start(runs, stage, maximum_attempts=1)
     await stage.serve_attempts(ends(failed(f"{PLANTED}-message")))
     ended = await ended_state(runs, stage)
@@ -169,7 +169,7 @@ SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("switch", SWITCHES)
 async def test_a_run_in_flight_outlives_a_switch(encrypted: tuple[Settings, Client], switch: str) -> None:
     before, after = [await connect(encrypted[0].model_copy(update=changed)) for changed in SWITCHES[switch]]
-    async with Stage(before, f"switched-{switch}") as stage:
+    async with RunStage(before, f"switched-{switch}") as stage:
         held = HeldAttempt(stage)
         await stage.serve_runs()
         await stage.serve_attempts(ends(failed(f"{PLANTED}-first")), held)
@@ -192,7 +192,7 @@ async def test_a_run_in_flight_outlives_a_switch(encrypted: tuple[Settings, Clie
 async def test_a_workflow_waits_for_a_worker_that_has_the_key(encrypted: tuple[Settings, Client]) -> None:
     settings, client = encrypted
     keyless = await connect(settings.model_copy(update={"secret_key": [SecretStr(ENCRYPTION_KEY[::-1])]}))
-    async with Stage(keyless, "keyless") as stage:
+    async with RunStage(keyless, "keyless") as stage:
         await stage.serve_runs()
         stage.client = client
         await stage.start()
@@ -213,7 +213,7 @@ async def test_an_attempt_on_a_worker_without_the_key_fails_and_its_log_says_why
     encrypted: tuple[Settings, Client], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings, client = encrypted
-    async with Stage(client, "keyless-attempt") as stage:
+    async with RunStage(client, "keyless-attempt") as stage:
         await stage.serve_runs()
         stage.client = await connect(settings.model_copy(update={"secret_key": [], "encrypt_payloads": False}))
         await stage.serve_attempts()

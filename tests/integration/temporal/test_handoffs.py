@@ -20,7 +20,7 @@ from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage, good
 from tests.support.handoffs import Asking
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Stage, completed, ends
+from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, RunStage, completed, ends
 
 ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
 
@@ -100,7 +100,7 @@ async def test_a_login_of_the_run_alone_is_not_taken_for_another_of_its_name(
     await shown_on_the_run_until_answered(client, login_stage, asking, auth)
 
 
-async def test_an_answer_with_an_id_counts_once_however_often_it_is_repeated(client: Client, stage: Stage) -> None:
+async def test_an_answer_with_an_id_counts_once_however_often_it_is_repeated(client: Client, stage: RunStage) -> None:
     """Whoever gives a code, and is lost before it could say so, must not give it to somebody else as well."""
     asking, handoffs = Asking(stage, 1), Handoffs(client)
     await stage.serve_attempts(asking)
@@ -115,7 +115,7 @@ async def test_an_answer_with_an_id_counts_once_however_often_it_is_repeated(cli
         await handoffs.answer(asked, ANSWERED, answer_id="another")
 
 
-async def test_a_question_of_a_terminated_run_is_not_open(client: Client, stage: Stage) -> None:
+async def test_a_question_of_a_terminated_run_is_not_open(client: Client, stage: RunStage) -> None:
     """Its workflow has no moment in which to withdraw it."""
     asking, held = Asking(stage, 1), HeldAttempt(stage)
     runs, handoffs = Runs(client), Handoffs(client)

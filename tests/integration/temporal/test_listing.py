@@ -25,7 +25,7 @@ from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
 from tests.support.constants import SOMEBODY
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, RunStage, completed, ends, failed, run_input
 from workflows import visibility
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
@@ -37,14 +37,14 @@ def records(client: Client) -> RunQueries:
     return RunQueries(client)
 
 
-async def start(runs: Runs, stage: Stage, run_id: str | None = None, **fields: Any) -> str:
+async def start(runs: Runs, stage: RunStage, run_id: str | None = None, **fields: Any) -> str:
     run_id = run_id or secrets.token_hex(8)
     await runs.start(run_id, run_input(stage.project, **fields), fingerprint="")
     return run_id
 
 
 async def listed(
-    records: RunQueries, stage: Stage, wanted: RunFilter = NOBODY, *, limit: int = 100, workspace: str = WORKSPACE
+    records: RunQueries, stage: RunStage, wanted: RunFilter = NOBODY, *, limit: int = 100, workspace: str = WORKSPACE
 ) -> list[RunListItem]:
     """All pages, one after the other."""
     after, lines = None, list[RunListItem]()
@@ -56,7 +56,7 @@ async def listed(
 
 
 async def until_listed(
-    records: RunQueries, stage: Stage, ids: Sequence[str], wanted: RunFilter = NOBODY
+    records: RunQueries, stage: RunStage, ids: Sequence[str], wanted: RunFilter = NOBODY
 ) -> list[RunListItem]:
     """Visibility comes a moment after."""
     return await until(
@@ -65,12 +65,12 @@ async def until_listed(
     )
 
 
-async def end(runs: Runs, stage: Stage, *ids: str) -> None:
+async def end(runs: Runs, stage: RunStage, *ids: str) -> None:
     for run_id in ids:
         assert (await runs.get_state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))).outcome
 
 
-async def cancel(runs: Runs, stage: Stage, run_id: str) -> None:
+async def cancel(runs: Runs, stage: RunStage, run_id: str) -> None:
     await runs.cancel(WORKSPACE, stage.project, run_id, by=SOMEBODY)
     ended = await runs.get_state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))
     assert ended.status is RunStatus.CANCELED
@@ -81,7 +81,7 @@ def having(*statuses: RunStatus, **fields: Any) -> RunFilter:
 
 
 async def test_the_unfinished_come_first_and_then_by_their_end_newest_first(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     ids = [await start(runs, stage) for _ in range(4)]
     for number in (2, 0):
@@ -92,7 +92,7 @@ async def test_the_unfinished_come_first_and_then_by_their_end_newest_first(
         assert [line.run_id for line in await listed(records, stage, limit=limit)] == wanted
 
 
-async def test_a_line_tells_how_the_run_came_to_its_end(records: RunQueries, runs: Runs, stage: Stage) -> None:
+async def test_a_line_tells_how_the_run_came_to_its_end(records: RunQueries, runs: Runs, stage: RunStage) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     await stage.serve_attempts(ends(failed("é" * 1000)), ends(failed("the price is missing")))
     run_id = await start(runs, stage, api="products/details", maximum_attempts=2)
@@ -113,7 +113,7 @@ async def test_a_line_tells_how_the_run_came_to_its_end(records: RunQueries, run
 
 
 async def test_a_run_that_has_begun_says_when_and_with_which_attempt(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
@@ -129,7 +129,7 @@ async def test_a_run_that_has_begun_says_when_and_with_which_attempt(
 
 
 async def test_what_was_ended_in_temporal_itself_is_found_by_what_it_is(
-    records: RunQueries, runs: Runs, stage: Stage, client: Client
+    records: RunQueries, runs: Runs, stage: RunStage, client: Client
 ) -> None:
     run_id = await start(runs, stage)
     await client.get_workflow_handle(run_id).terminate("by the operator")
@@ -140,7 +140,7 @@ async def test_what_was_ended_in_temporal_itself_is_found_by_what_it_is(
 
 
 async def test_filters_hold_together_and_each_takes_any_of_its_values(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     def logged_in(name: str) -> RunAuth:
         ref = AuthSessionRef(id=name, type=AuthSessionType.CREDENTIALS, owner=name)
@@ -185,7 +185,7 @@ async def test_filters_hold_together_and_each_takes_any_of_its_values(
 
 
 async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     alone = await start(runs, stage)
     first, second, other = [
@@ -208,7 +208,7 @@ async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
 
 
 async def test_runs_are_found_by_their_tags_their_error_and_the_beginning_of_their_id(
-    records: RunQueries, runs: Runs, stage: Stage, client: Client
+    records: RunQueries, runs: Runs, stage: RunStage, client: Client
 ) -> None:
     async def first(attempt: AttemptInput) -> AttemptOutcome:
         return failed("there is no price", final=attempt.api == "final")
@@ -250,7 +250,7 @@ async def test_runs_are_found_by_their_tags_their_error_and_the_beginning_of_the
     assert await found(id_prefix=done[:12].swapcase()) == await found(id_prefix=f"{done[:12]}%") == set()
 
 
-async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, runs: Runs, stage: Stage) -> None:
+async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, runs: Runs, stage: RunStage) -> None:
     ours = await start(runs, stage)
     await start(runs, stage, workspace=ELSEWHERE)
     await until(lambda: listed(records, stage, workspace=ELSEWHERE, limit=1))
@@ -265,7 +265,7 @@ async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, r
             assert page.runs == (), "a value is a value"
 
 
-async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries, runs: Runs, stage: Stage) -> None:
+async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries, runs: Runs, stage: RunStage) -> None:
     chance = random.Random(7)
 
     async def attempt(_input: AttemptInput) -> AttemptOutcome:
@@ -297,7 +297,9 @@ async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries
         await starting
 
 
-async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueries, runs: Runs, stage: Stage) -> None:
+async def test_a_record_has_the_order_and_which_run_it_repeats(
+    records: RunQueries, runs: Runs, stage: RunStage
+) -> None:
     first = await start(runs, stage, api="products/details")
     again = secrets.token_hex(8)
     await runs.start(again, run_input(stage.project), fingerprint="", rerun_of=first)
@@ -316,7 +318,7 @@ async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueri
 
 
 async def test_all_runs_are_read_and_abnormal_ends_are_looked_for_once(
-    records: RunQueries, runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    records: RunQueries, runs: Runs, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [await start(runs, stage) for _ in range(5)]
     await until_listed(records, stage, ids)
@@ -335,7 +337,7 @@ async def test_all_runs_are_read_and_abnormal_ends_are_looked_for_once(
 
 
 async def test_ahead_of_a_run_are_those_that_came_before_and_wait(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     ids = [await start(runs, stage) for _ in range(4)]
     lines = {line.run_id: line for line in await until_listed(records, stage, ids)}
@@ -351,7 +353,7 @@ async def test_ahead_of_a_run_are_those_that_came_before_and_wait(
 
 
 async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
-    client: Client, records: RunQueries, runs: Runs, stage: Stage
+    client: Client, records: RunQueries, runs: Runs, stage: RunStage
 ) -> None:
     run_id = secrets.token_hex(8)
     words = {

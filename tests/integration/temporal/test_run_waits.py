@@ -20,7 +20,7 @@ from callboard.temporal import closing, run_waits
 from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.runs import Runs, RunState
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, RunStage, completed, ends, run_input
 
 LONG = timedelta(seconds=30)
 COMPLETED = RunOutcome(status=RunStatus.COMPLETED)
@@ -115,7 +115,7 @@ async def test_no_more_histories_are_waited_on_than_there_are_places(monkeypatch
 
 
 async def test_a_run_without_a_place_is_found_in_visibility(
-    monkeypatch: pytest.MonkeyPatch, runs: Runs, client: Client, stage: Stage
+    monkeypatch: pytest.MonkeyPatch, runs: Runs, client: Client, stage: RunStage
 ) -> None:
     monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 1)
     run_ids = [f"{stage.run_id}-{number}" for number in range(3)]
@@ -131,7 +131,7 @@ async def test_a_run_without_a_place_is_found_in_visibility(
 
 
 async def test_a_run_that_was_reset_is_waited_for_until_it_ends_again(
-    monkeypatch: pytest.MonkeyPatch, client: Client, stage: Stage
+    monkeypatch: pytest.MonkeyPatch, client: Client, stage: RunStage
 ) -> None:
     monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 0)
     monkeypatch.setattr(run_waits, "_READ_TIMEOUT", 0.1)
@@ -219,7 +219,7 @@ async def test_close_releases_all_who_wait_and_leaves_no_task(monkeypatch: pytes
 
 
 async def test_a_wait_without_a_place_tells_the_status_without_a_request(
-    client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 0)
     runs, held = Runs(client), HeldAttempt(stage, announced=True)
@@ -242,7 +242,7 @@ async def test_a_wait_without_a_place_tells_the_status_without_a_request(
 
 
 async def test_a_client_that_has_waited_is_told_the_state_that_was_heard_of_last(
-    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
 
@@ -258,7 +258,7 @@ async def test_a_client_that_has_waited_is_told_the_state_that_was_heard_of_last
 
 
 async def test_a_client_that_has_waited_does_not_wait_long_for_the_state(
-    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callboard.temporal.runs._READING_TIMEOUT", 0.01)
     await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
@@ -273,7 +273,7 @@ async def test_a_client_that_has_waited_does_not_wait_long_for_the_state(
 
 
 async def test_states_are_read_in_turn_for_clients_that_wait(
-    client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callboard.temporal.runs._READINGS", 2)
     runs, reading, most = Runs(client), 0, 0
@@ -298,7 +298,7 @@ async def test_states_are_read_in_turn_for_clients_that_wait(
 
 
 async def test_whom_a_run_belongs_to_is_asked_until_temporal_says_it(
-    client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callboard.temporal.runs._OVERLOAD_PAUSE", 0.01)
     await Runs(client).start(stage.run_id, run_input(stage.project), fingerprint="")
@@ -317,7 +317,7 @@ async def test_whom_a_run_belongs_to_is_asked_until_temporal_says_it(
 
 
 async def test_a_client_that_cannot_be_told_whose_run_it_is_may_come_again(
-    client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(client)
 

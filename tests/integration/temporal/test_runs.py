@@ -24,7 +24,7 @@ from tests.support.present import assert_has, present
 from tests.support.run_stage import (
     WORKSPACE,
     HeldAttempt,
-    Stage,
+    RunStage,
     completed,
     ends,
     failed,
@@ -39,15 +39,15 @@ AT_ONCE = timedelta()
 LONG = timedelta(seconds=20)
 
 
-async def start(runs: Runs, stage: Stage, fingerprint: str = "body-1", **fields: Any) -> bool:
+async def start(runs: Runs, stage: RunStage, fingerprint: str = "body-1", **fields: Any) -> bool:
     return await runs.start(stage.run_id, run_input(stage.project, **fields), fingerprint=fingerprint)
 
 
-async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
+async def state(runs: Runs, stage: RunStage, wait: timedelta = AT_ONCE) -> RunState:
     return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=wait)
 
 
-async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
+async def cancel(runs: Runs, stage: RunStage, wait: timedelta = AT_ONCE) -> RunState:
     canceled = await runs.cancel(WORKSPACE, stage.project, stage.run_id, by=SOMEBODY)
     return await state(runs, stage, wait) if wait else canceled
 
@@ -56,7 +56,7 @@ async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunStat
 
 
 @with_encryption
-async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, stage: Stage) -> None:
+async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, stage: RunStage) -> None:
     assert await start(runs, stage, api="products/details")
     description = await stage.handle.describe()
     assert description.task_queue == "callboard-runs"
@@ -73,7 +73,7 @@ async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, 
     assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_PENDING
 
 
-async def test_temporal_and_the_outcome_say_who_has_started_and_canceled_a_run(runs: Runs, stage: Stage) -> None:
+async def test_temporal_and_the_outcome_say_who_has_started_and_canceled_a_run(runs: Runs, stage: RunStage) -> None:
     another = Actor(id="operator-0123abcd", name="operator")
     await start(runs, stage, started_by=SOMEBODY)
     await runs.cancel(WORKSPACE, stage.project, stage.run_id, by=another)
@@ -90,7 +90,7 @@ async def test_temporal_and_the_outcome_say_who_has_started_and_canceled_a_run(r
     assert causes == ["Canceled by operator (operator-0123abcd)"]
 
 
-async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> None:
+async def test_the_same_start_again_starts_nothing(runs: Runs, stage: RunStage) -> None:
     assert await start(runs, stage)
     assert not await start(runs, stage)
     await stage.serve_attempts(ends(completed()))
@@ -100,7 +100,7 @@ async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> 
 
 
 @with_encryption
-async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage: Stage) -> None:
+async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage: RunStage) -> None:
     await start(runs, stage)
     with pytest.raises(Conflict, match="another body"):
         await start(runs, stage, fingerprint="body-2")
@@ -109,7 +109,7 @@ async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage:
         await start(runs, stage, fingerprint="body-2")
 
 
-async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage: Stage) -> None:
+async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage: RunStage) -> None:
     started = await asyncio.gather(*(start(runs, stage) for _ in range(10)))
     assert sorted(started) == [False] * 9 + [True]
 
@@ -118,7 +118,7 @@ async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage:
 
 
 @with_encryption
-async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, stage: Stage) -> None:
+async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, stage: RunStage) -> None:
     held = HeldAttempt(stage)
     await start(runs, stage)
     assert await state(runs, stage) == RunState(stage.run_id, RunStatus.PENDING)
@@ -136,7 +136,7 @@ async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, st
 
 
 async def test_whoever_started_a_run_waits_without_asking_whose_it_is(
-    runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start(runs, stage)
     assert (await state(runs, stage, timedelta(seconds=0.1))).status is RunStatus.PENDING
@@ -151,7 +151,7 @@ async def test_whoever_started_a_run_waits_without_asking_whose_it_is(
 
 
 async def test_it_remembers_so_many_runs_that_it_has_started(
-    runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, client: Client, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callboard.temporal.runs._MAX_REMEMBERED", 2)
     run_ids = [f"{stage.run_id}-{number}" for number in range(3)]
@@ -172,7 +172,7 @@ async def test_it_remembers_so_many_runs_that_it_has_started(
     assert set(asked) == {run_ids[0]}, "of the others it knows whose they are"
 
 
-async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
+async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: RunStage) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
     await start(runs, stage)
@@ -183,7 +183,7 @@ async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, s
     assert (await state(runs, stage)).status is RunStatus.STARTED
 
 
-async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Runs, stage: Stage) -> None:
+async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Runs, stage: RunStage) -> None:
     held = HeldAttempt(stage)
     await start(runs, stage)
     waiting = asyncio.create_task(state(runs, stage, timedelta(seconds=1)))
@@ -195,7 +195,7 @@ async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Ru
 
 
 async def test_the_end_of_a_run_is_told_also_while_its_state_is_being_read(
-    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, asked = HeldAttempt(stage), asyncio.Event()
     await stage.serve_attempts(held)
@@ -218,7 +218,7 @@ async def test_the_end_of_a_run_is_told_also_while_its_state_is_being_read(
 @pytest.mark.parametrize(
     "run_id", ["nobody", "", "a b", "../other", "x" * 65, "é", "a/b", "run\n", "%00", "'; drop table runs"]
 )
-async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: Stage, run_id: str) -> None:
+async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: RunStage, run_id: str) -> None:
     for call in (
         runs.get_state(WORKSPACE, stage.project, run_id),
         runs.cancel(WORKSPACE, stage.project, run_id, by=SOMEBODY),
@@ -227,7 +227,7 @@ async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage:
             await call
 
 
-async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs, stage: Stage) -> None:
+async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs, stage: RunStage) -> None:
     await start(runs, stage)
     elsewhere = "11111111-1111-1111-1111-111111111111"
     for workspace, project in ((elsewhere, stage.project), (WORKSPACE, "other"), (WORKSPACE, "")):
@@ -238,7 +238,7 @@ async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs,
     assert (await state(runs, stage)).status is RunStatus.PENDING, "no stranger has canceled it"
 
 
-async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client, stage: Stage) -> None:
+async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client, stage: RunStage) -> None:
     await client.start_workflow("Other", id=stage.run_id, task_queue="nobody")
     with pytest.raises(NotFound):
         await state(runs, stage)
@@ -249,7 +249,7 @@ async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client,
 
 
 @with_encryption
-async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: Stage) -> None:
+async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: RunStage) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
     await start(runs, stage)
@@ -262,7 +262,7 @@ async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs
     assert await cancel(runs, stage, LONG) == ended == await state(runs, stage)
 
 
-async def test_a_run_that_has_ended_is_left_as_it_is_by_a_cancel(runs: Runs, stage: Stage) -> None:
+async def test_a_run_that_has_ended_is_left_as_it_is_by_a_cancel(runs: Runs, stage: RunStage) -> None:
     await stage.serve_attempts(ends(completed()))
     await start(runs, stage)
     ended = await state(runs, stage, LONG)
@@ -273,7 +273,7 @@ async def test_a_run_that_has_ended_is_left_as_it_is_by_a_cancel(runs: Runs, sta
 # Ends that are not the workflow's own.
 
 
-async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, stage: Stage) -> None:
+async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, stage: RunStage) -> None:
     await start(runs, stage)
     await stage.handle.terminate("by the operator")
     ended = await state(runs, stage)
@@ -282,7 +282,7 @@ async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, 
     assert await cancel(runs, stage) == ended
 
 
-async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client: Client, stage: Stage) -> None:
+async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client: Client, stage: RunStage) -> None:
     run: RunInput = run_input(stage.project)
     await start_run(client, run, stage.run_id, names.RUNS_QUEUE, execution_timeout=timedelta(seconds=1))
     ended = await state(runs, stage, LONG)
@@ -301,7 +301,7 @@ class Failing:
         return close(RunOutcome.model_validate_json(run.parameters.text), cancel_requested=False)
 
 
-async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
+async def fails(runs: Runs, stage: RunStage, parameters: JsonRef) -> RunState:
     queue = f"failing-{stage.project}"
     run = run_input(stage.project, parameters=parameters)
     async with Worker(stage.client, task_queue=queue, workflows=[Failing]):
@@ -309,7 +309,7 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
         return await state(runs, stage, LONG)
 
 
-async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(runs: Runs, stage: Stage) -> None:
+async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(runs: Runs, stage: RunStage) -> None:
     ended = await fails(runs, stage, JsonRef(key="nowhere", size=0))
     assert ended.status is RunStatus.FAILED
     error = present(present(ended.outcome).error)
@@ -318,7 +318,7 @@ async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(r
 
 
 @with_encryption
-async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: Stage) -> None:
+async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: RunStage) -> None:
     error = RunError(
         code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
         category="user",

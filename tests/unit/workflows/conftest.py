@@ -11,7 +11,7 @@ from tests.support.auth_shapes import played_login
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import JobRunStage
 from tests.support.run_shapes import played
-from tests.support.run_stage import PlayRun, Stage
+from tests.support.run_stage import PlayRun, RunStage
 from tests.support.temporal_servers import dev_client, dev_server, skipping_client
 
 PlayLogin = Callable[[str], Awaitable[LoginStage]]
@@ -37,9 +37,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def stage(name: str, temporal: Client) -> AsyncIterator[Stage]:
+async def stage(name: str, temporal: Client) -> AsyncIterator[RunStage]:
     """On the server of `callboard dev`."""
-    async with Stage(temporal, name) as stage:
+    async with RunStage(temporal, name) as stage:
         yield stage
 
 
@@ -48,7 +48,7 @@ async def play(name: str, temporal: Client) -> AsyncIterator[PlayRun]:
     """Plays a shape to its end; the stage, to see what happened."""
     async with AsyncExitStack() as stages:
 
-        async def play(shape: str) -> Stage:
+        async def play(shape: str) -> RunStage:
             return await stages.enter_async_context(played(shape, temporal, name))
 
         yield play

@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from tests.support.auth_stage import LoginStage
-from tests.support.run_stage import PlayRun, Stage, completed, ends
+from tests.support.run_stage import PlayRun, RunStage, completed, ends
 
 _BILLED = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -45,7 +45,7 @@ async def test_a_run_takes_few_actions_and_one_for_each_attempt_that_reads_varia
     assert len(stage.collected) == stage.outcome.attempts
 
 
-async def test_a_run_without_variables_takes_three_actions(stage: Stage):
+async def test_a_run_without_variables_takes_three_actions(stage: RunStage):
     await stage.serve(ends(completed()))
     await stage.start(reads_variables=False)
     await stage.ended()

@@ -10,7 +10,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.alert import AlertRule, EndedRun
 from callboard.schemas.workflow.run import RunStatus
 from tests.support.alert_stage import FAILURES, RATE, AlertStage, alerts_opened_and_closed, told_of
-from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage
+from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, RunStage
 from tests.support.temporal_servers import LONG_HISTORY
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ async def test_the_end_of_a_run_is_counted_if_its_project_has_alerts(play: PlayR
     assert (input.run.id, input.run.failed, input.project) == (stage.run_id, True, stage.project)
 
 
-async def test_a_run_that_is_canceled_is_not_counted(stage: Stage) -> None:
+async def test_a_run_that_is_canceled_is_not_counted(stage: RunStage) -> None:
     held = stage.stopping(HeldAttempt(stage, announced=True))
     await stage.serve(held)
     await stage.start(has_alerts=True)

@@ -28,7 +28,7 @@ from tests.support.handoffs import (
     shown_statuses,
     withdraw_handoff,
 )
-from tests.support.run_stage import HeldAttempt, PlayRun, Stage, completed
+from tests.support.run_stage import HeldAttempt, PlayRun, RunStage, completed
 from workflows import visibility
 
 ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
@@ -40,7 +40,7 @@ def cause_of(error: pytest.ExceptionInfo[WorkflowUpdateFailedError]) -> str | No
     return cause.type
 
 
-async def test_a_question_is_shown_until_a_person_answers_and_that_is_what_the_attempt_hears(stage: Stage):
+async def test_a_question_is_shown_until_a_person_answers_and_that_is_what_the_attempt_hears(stage: RunStage):
     asking = Asking(stage, 1)
     await stage.serve(asking)
     await stage.start()
@@ -73,7 +73,7 @@ async def test_each_question_has_ended_when_its_run_has(play: PlayRun, shape: st
     assert (stage.outcome.status, await shown_statuses(stage)) == (wanted, statuses)
 
 
-async def test_what_nobody_waits_for_is_refused(stage: Stage):
+async def test_what_nobody_waits_for_is_refused(stage: RunStage):
     asking = Asking(stage, 2)
     await stage.serve(asking)
     await stage.start()
@@ -89,7 +89,7 @@ async def test_what_nobody_waits_for_is_refused(stage: Stage):
     await stage.ended()
 
 
-async def test_after_a_cancel_nobody_waits_though_the_attempt_has_not_ended_yet(stage: Stage):
+async def test_after_a_cancel_nobody_waits_though_the_attempt_has_not_ended_yet(stage: RunStage):
     held = HeldAttempt(stage, announced=True)
     asking = Asking(stage, 1)
     await stage.serve(asking.beside(held))
@@ -109,7 +109,7 @@ async def test_after_a_cancel_nobody_waits_though_the_attempt_has_not_ended_yet(
     assert await shown_statuses(stage) == [HandoffStatus.WITHDRAWN]
 
 
-async def test_a_later_try_that_asks_ends_what_a_lost_one_has_asked(stage: Stage):
+async def test_a_later_try_that_asks_ends_what_a_lost_one_has_asked(stage: RunStage):
     held = HeldAttempt(stage)
     asking = Asking(stage, 1, timeout=timedelta(seconds=20))
     await stage.serve(asking.beside(held))
@@ -127,7 +127,7 @@ async def test_a_later_try_that_asks_ends_what_a_lost_one_has_asked(stage: Stage
     await second
 
 
-async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
+async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: RunStage):
     held = HeldAttempt(stage)
     asking = Asking(stage, 1, timeout=timedelta(seconds=5))
     await stage.serve(held)
@@ -141,7 +141,7 @@ async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
     assert await shown_handoffs(stage) == []
 
 
-async def test_a_link_opens_its_question_once_and_while_that_is_open(stage: Stage):
+async def test_a_link_opens_its_question_once_and_while_that_is_open(stage: RunStage):
     asking = Asking(stage, 1)
     await stage.serve(asking)
     await stage.start()
@@ -157,7 +157,7 @@ async def test_a_link_opens_its_question_once_and_while_that_is_open(stage: Stag
     await stage.ended()
 
 
-async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_attempt(stage: Stage):
+async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_attempt(stage: RunStage):
     stage.workflow_options = {}
     held = HeldAttempt(stage)
     asking = Asking(stage, 1)
@@ -177,7 +177,7 @@ async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_att
 
 
 async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ):
     most = MOST_SHOWN + 2
     monkeypatch.setattr("workflows.handoffs.MOST_ASKED", most)
@@ -211,7 +211,7 @@ async def test_a_webhook_is_told_once_of_what_was_opened(play: PlayRun):
     assert (shown.is_told, told["project"], told["sink"]["url"]) == (True, stage.project, "https://hook.example")
 
 
-async def test_of_many_answers_at_the_same_time_one_counts(stage: Stage):
+async def test_of_many_answers_at_the_same_time_one_counts(stage: RunStage):
     asking = Asking(stage, 1)
     await stage.serve(asking)
     await stage.start()
@@ -230,7 +230,7 @@ async def test_of_many_answers_at_the_same_time_one_counts(stage: Stage):
 
 
 async def test_an_answer_at_the_moment_of_the_timeout_counts_for_who_gives_and_for_who_gets_it_or_for_none(
-    stage: Stage,
+    stage: RunStage,
 ):
     asking = Asking(stage, 1, timeout=timedelta(seconds=1))
     await stage.serve(asking)

@@ -17,7 +17,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.support.repository import REPOSITORY
-from tests.support.run_stage import Stage, completed, ends
+from tests.support.run_stage import RunStage, completed, ends
 from workflows.run_workflow import RunWorkflow
 
 IN_FLIGHT = REPOSITORY / "tests" / "histories" / "success.json"
@@ -63,7 +63,7 @@ async def test_with_a_patch_a_run_in_flight_goes_on():
     await replay(PatchedRun, WorkflowHistory.from_json("run", IN_FLIGHT.read_text()))
 
 
-async def test_with_a_patch_a_new_run_takes_the_new_way_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+async def test_with_a_patch_a_new_run_takes_the_new_way_and_says_so(stage: RunStage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.support.run_stage.WORKFLOWS", (PatchedRun,))
     await stage.serve(ends(completed()))
     await stage.start()

@@ -25,7 +25,7 @@ from tests.support.run_stage import (
     WORKSPACE,
     HeldAttempt,
     PlayRun,
-    Stage,
+    RunStage,
     completed,
     ends,
     failed,
@@ -60,7 +60,7 @@ async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun, shap
     assert (len(stage.inputs), stage.lost) == (attempts, [])
 
 
-async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage):
+async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: RunStage):
     await stage.serve(ends(failed()), ends(completed()))
     proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
     parameters = JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
@@ -123,7 +123,7 @@ async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
 # Environment variables.
 
 
-async def test_each_attempt_gets_the_variables_of_its_time(stage: Stage):
+async def test_each_attempt_gets_the_variables_of_its_time(stage: RunStage):
     stage.on_collect = sealed_variables
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start()
@@ -169,7 +169,7 @@ async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: 
     assert stage.lost == [], "no worker was lost"
 
 
-async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: Stage):
+async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: RunStage):
     outcome = failed().model_copy(update={"error": QUEUE_TIMED_OUT, "final": True, "started_at": datetime.now(UTC)})
     await stage.serve(ends(outcome))
     await stage.start(queue_timeout=timedelta(minutes=5))
@@ -189,7 +189,7 @@ async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRu
     assert failure.value.cause.type == "api-access-disabled"
 
 
-async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage):
+async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: RunStage):
     held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start()
@@ -245,7 +245,7 @@ async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play:
 # Attempts that are waited for.
 
 
-async def waits(stage: Stage) -> list[float]:
+async def waits(stage: RunStage) -> list[float]:
     """The timers of the Run, in seconds."""
     return [
         event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
@@ -273,7 +273,7 @@ async def test_a_run_waits_before_another_attempt_as_its_start_or_user_code_says
     assert is_marked or not expected
 
 
-async def test_a_wait_says_until_when_and_a_cancel_ends_it(stage: Stage):
+async def test_a_wait_says_until_when_and_a_cancel_ends_it(stage: RunStage):
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(retry_intervals=RetryIntervals(initial_interval=timedelta(hours=24)))
     await stage.until("TIMER_STARTED")
@@ -308,7 +308,7 @@ def test_a_wait_is_never_longer_than_the_longest(intervals: RetryIntervals, fail
 # Results that are delivered.
 
 
-async def deliveries(stage: Stage) -> list[DeliverInput]:
+async def deliveries(stage: RunStage) -> list[DeliverInput]:
     """What the Run has handed over, by its history."""
     initiated = [
         event.start_child_workflow_execution_initiated_event_attributes
@@ -396,12 +396,12 @@ async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayR
 # What others see.
 
 
-async def details(stage: Stage) -> str:
+async def details(stage: RunStage) -> str:
     metadata = await stage.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
     return metadata.current_details
 
 
-async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage):
+async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: RunStage):
     first, second = HeldAttempt(stage, announced=True), HeldAttempt(stage, announced=True)
     await stage.serve_runs()
     await stage.start(maximum_attempts=2)
@@ -424,7 +424,7 @@ async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage)
     assert await details(stage) == "Completed after 2 Attempt(s)"
 
 
-async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage):
+async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: RunStage):
     second = HeldAttempt(stage, announced=True)
     await stage.serve(ends(failed()), second)
     await stage.start()

@@ -3,12 +3,12 @@
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.run import ReasonType, RunJob, RunStatus
 from tests.support.present import present
-from tests.support.run_stage import HeldAttempt, Stage, completed, ends, failed
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, failed
 
 JOB = RunJob(job_id="nightly", job_run_id=names.job_run_id("r" * names.JOB_RUN_TOKEN_LENGTH))
 
 
-async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage):
+async def test_it_is_canceled_with_its_job_run_and_says_why(stage: RunStage):
     held = HeldAttempt(stage, beats=True)
     await stage.serve(held)
     await stage.start(job=JOB)
@@ -20,7 +20,7 @@ async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage):
     assert outcome.ended_at is not None
 
 
-async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too(stage: Stage):
+async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too(stage: RunStage):
     held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start(job=JOB)
@@ -33,7 +33,7 @@ async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too
     assert present(outcome.reason).type is ReasonType.CANCELLED_USER_ACTION
 
 
-async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: Stage):
+async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: RunStage):
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(job=JOB)
     assert (await stage.ended()).status is RunStatus.COMPLETED

@@ -22,7 +22,7 @@ from tests.support.auth_stage import LoginStage
 from tests.support.dying_worker import DyingWorker
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import Gone, HeldAttempt, Stage, completed, ends, scheduled
+from tests.support.run_stage import Gone, HeldAttempt, RunStage, completed, ends, scheduled
 
 Kill = Callable[..., Awaitable[DyingWorker]]
 
@@ -48,7 +48,7 @@ async def kill(workers: Path) -> AsyncGenerator[Kill]:
         worker.end()
 
 
-async def begun(stage: Stage, *, then: bool = True) -> JournalEntry:
+async def begun(stage: RunStage, *, then: bool = True) -> JournalEntry:
     """Start a Run whose first Attempt is never heard of again, and a second one completes."""
     gone = Gone(stage, announced=True)
     await stage.serve(gone, ends(completed()))
@@ -58,7 +58,7 @@ async def begun(stage: Stage, *, then: bool = True) -> JournalEntry:
 
 
 async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
-    client: Client, stage: Stage, workers: Path, kill: Kill
+    client: Client, stage: RunStage, workers: Path, kill: Kill
 ) -> None:
     worker = await kill(await begun(stage))
     await recover_dead_workers(client, workers)
@@ -70,7 +70,7 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
 
 
 async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
-    client: Client, stage: Stage, workers: Path, kill: Kill, tmp_path: Path
+    client: Client, stage: RunStage, workers: Path, kill: Kill, tmp_path: Path
 ) -> None:
     store = FolderStore(tmp_path / "artifacts")
     records = AttemptRecords(store, client.data_converter)
@@ -87,7 +87,7 @@ async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
 
 
 async def test_a_run_whose_attempt_was_paused_goes_on_as_well(
-    client: Client, stage: Stage, workers: Path, kill: Kill
+    client: Client, stage: RunStage, workers: Path, kill: Kill
 ) -> None:
     noted = await begun(stage)
     await PendingActivity(client, stage.run_id).pause()
@@ -113,7 +113,7 @@ async def test_a_check_whose_worker_is_dead_is_tried_again_by_temporal(
         assert [check.number for check in stage.checked] == [1, 2]
 
 
-async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, workers: Path, kill: Kill) -> None:
+async def test_a_run_that_is_being_canceled_ends(client: Client, stage: RunStage, workers: Path, kill: Kill) -> None:
     gone = Gone(stage)
     await stage.serve(gone)
     await stage.start()
@@ -126,7 +126,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, w
 
 
 async def test_recovery_passes_over_attempts_unknown_to_temporal(
-    client: Client, stage: Stage, workers: Path, kill: Kill
+    client: Client, stage: RunStage, workers: Path, kill: Kill
 ) -> None:
     """Its Run is over, or has gone on to another Attempt, or never was; the one that comes after is told."""
     over = HeldAttempt(stage)
@@ -135,7 +135,7 @@ async def test_recovery_passes_over_attempts_unknown_to_temporal(
     await stage.start()
     await stage.ended()
     unknown = JournalEntry(stage.run_id, 1, over.token), JournalEntry("nobody", 1, b"no token of Temporal's")
-    async with Stage(client, f"{stage.project}-2") as second:
+    async with RunStage(client, f"{stage.project}-2") as second:
         await kill(*unknown, await begun(second))
         await recover_dead_workers(client, workers)
         assert (await second.ended()).attempts == 2

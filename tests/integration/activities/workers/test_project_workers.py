@@ -31,7 +31,7 @@ from callboard.storage import object_keys
 from tests.support.attempt_worker import deploy_project, running_attempt
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
-from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
+from tests.support.run_stage import CANCELED, IDENTITY, RunStage, completed
 from tests.support.worker_in_process import worker_process
 
 
@@ -79,7 +79,7 @@ class House:
         self.running_attempts = RunningAttempts()
         self.running = Running(self.running_attempts)
         self.connections = 0
-        self.runs: list[Stage] = []
+        self.runs: list[RunStage] = []
         options = LaunchOptions(folder / "scratch", Path("/nonexistent"))
         limits = RecycleLimits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
         self.pools = MachinePools(options, limits)
@@ -114,7 +114,7 @@ class House:
 
     async def start_runs(self, count: int, project: str = "") -> None:
         for _ in range(count):
-            stage = Stage(self.client, f"{self.name}-{len(self.runs)}")
+            stage = RunStage(self.client, f"{self.name}-{len(self.runs)}")
             stage.project = project or self.name
             self.runs.append(stage)
             await stage.serve_runs()
