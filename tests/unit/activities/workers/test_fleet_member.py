@@ -139,6 +139,7 @@ async def test_after_a_request_without_an_answer_it_says_what_it_holds() -> None
         await until(lambda: house.fleet.requests[-1:] and house.fleet.requests[-1].held is None)
         house.fleet.away = True
         await until(lambda: house.fleet.requests[-1].held == {"shop": 2})
+        house.fleet.away = False
 
 
 async def test_it_says_at_once_that_it_leaves() -> None:
