@@ -134,6 +134,8 @@ async def test_a_run_whose_validate_has_just_ended_is_started(idle_stage: LoginS
     await idle_stage.open()
     await idle_stage.start(auth=idle_stage.auth())
     await check.began.wait()
+    # What happens while a task of the Run is on its way to a worker that stops is not in the history for ten seconds.
+    await idle_stage.until("WORKFLOW_TASK_COMPLETED", 2)
     await idle_stage.stop_serving_runs()
     await idle_stage.client.get_workflow_handle(names.validate_run_id(idle_stage.run_id, 1)).terminate()
     assert await status(idle_stage) is RunStatus.STARTED
