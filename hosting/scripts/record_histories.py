@@ -23,61 +23,27 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 # These modules are found because of the line above.
-from tests.support.activity_shapes import ACTIVITY_SHAPES, play  # noqa: E402
-from tests.support.alert_stage import ALERTS  # noqa: E402
-from tests.support.auth_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
-from tests.support.delivery_stage import DELIVERIES  # noqa: E402
-from tests.support.deploy_shapes import DEPLOYS, played_deploy  # noqa: E402
-from tests.support.fleet_stage import FLEETS  # noqa: E402
-from tests.support.inbox_stage import INBOXES, SKIPPING_INBOXES  # noqa: E402
-from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
-from tests.support.run_shapes import SHAPES, played  # noqa: E402
+from tests.support.shapes import SHAPES, Server, histories_of, record  # noqa: E402
 from tests.support.temporal_servers import dev_client, dev_server, skipping_client  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
 
 
-async def record(shapes: list[str], folder: Path) -> None:
+async def record_all(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    with_handle = {**SKIPPING_INBOXES, **ALERTS}
-    skip_time = {*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *with_handle}
-    skipping = [shape for shape in shapes if shape in skip_time]
-    if skipping:
-        async with skipping_client() as client:
-            for shape in skipping:
-                if shape in DEPLOYS:
-                    write(folder, shape, (await played_deploy(client, shape)).first)
-                    continue
-                if shape in with_handle:
-                    write(folder, shape, await (await with_handle[shape](client)).handle.fetch_history())
-                    continue
-                of_fleet = FLEETS.get(shape)
-                write(folder, shape, (await play(client, shape)).first if of_fleet is None else await of_fleet(client))
-    shapes = [shape for shape in shapes if shape not in skipping]
-    if not shapes:
-        return
     with tempfile.TemporaryDirectory() as data:
-        async with dev_server(Path(data)) as server:
+        async with dev_server(Path(data)) as server, skipping_client() as skipping:
             client = await dev_client(server)
-            for shape in (shape for shape in shapes if shape in LOGIN_SHAPES):
-                async with played_login(shape, client, shape) as login_stage:
-                    for name, history in (await histories(shape, login_stage)).items():
-                        write(folder, name, history)
-            for shape in (shape for shape in shapes if shape in DELIVERIES):
-                write(folder, shape, await (await DELIVERIES[shape](client, shape)).handle.fetch_history())
-            for shape in (shape for shape in shapes if shape in INBOXES):
-                write(folder, shape, await (await INBOXES[shape](client)).handle.fetch_history())
-            for shape in (shape for shape in shapes if shape in JOB_RUNS):
-                write(folder, shape, await played_job_run(client, shape))
-            for shape in (shape for shape in shapes if shape in SHAPES):
-                async with played(shape, client, shape) as stage:
-                    write(folder, shape, await stage.handle.fetch_history())
+            for shape in shapes:
+                skips = SHAPES[shape].server is Server.SKIPPING
+                for name, history in (await record(shape, skipping if skips else client)).items():
+                    write(folder, name, history)
 
 
-def write(folder: Path, shape: str, history: WorkflowHistory) -> None:
+def write(folder: Path, name: str, history: WorkflowHistory) -> None:
     """Write the history to a file, without what is specific to this machine."""
-    (folder / f"{shape}.json").write_text(json.dumps(without_stacks(json.loads(history.to_json())), indent=1) + "\n")
-    print(f"{shape}: {len(history.events)} events")
+    (folder / f"{name}.json").write_text(json.dumps(without_stacks(json.loads(history.to_json())), indent=1) + "\n")
+    print(f"{name}: {len(history.events)} events")
 
 
 def without_stacks(history: Any) -> Any:
@@ -92,19 +58,16 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    skipping = (*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *SKIPPING_INBOXES, *ALERTS)
-    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *INBOXES, *skipping)
-    known = {**{shape: [shape] for shape in plain}, **login_histories()}
-    unknown = [shape for shape in wanted if shape not in known]
+    unknown = [shape for shape in wanted if shape not in SHAPES]
     if unknown:
-        sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")
+        sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(SHAPES)}.")
     there = {path.stem for path in HISTORIES.glob("*.json")}
-    shapes = wanted or [shape for shape, names in known.items() if not there.issuperset(names)]
+    shapes = wanted or [shape for shape in SHAPES if not there.issuperset(histories_of(shape))]
     if not shapes:
         print("Every shape has its history. Name those that are to be recorded anew.")
         return
     logging.disable(logging.WARNING)  # Failing Attempts are part of the script.
-    asyncio.run(record(shapes, HISTORIES))
+    asyncio.run(record_all(shapes, HISTORIES))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """The shapes of workflows that ask activities until they are done: sweeps, applied resources, tests of sinks, changes
 of projects, and what is done with many Runs.
-
-Each is played on a server that skips time; its history is recorded under its name.
 """
 
 from __future__ import annotations
@@ -10,11 +8,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
@@ -42,7 +39,7 @@ from callboard.schemas.workflow.project_changes import (
 from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
 from callboard.schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.run_stage import WORKSPACE, staged_worker
+from tests.support.stage import WORKSPACE, Server, Stage, keep
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.bulk import PIECE, PIECES, BulkWorkflow
 from workflows.deliver import SinkTestWorkflow
@@ -56,11 +53,18 @@ Answer = Callable[[Any], Any]
 """What the activity answers to its input."""
 
 
-@dataclass
-class Asking:
+@dataclass(frozen=True)
+class Kind:
+    """A workflow with its input, and its activities."""
+
+    workflow: Any
+    start: Any
+    activities: Sequence[Callable[[Answer], Callable[..., Any]]]
+
+
+class ActivityStage(Stage):
     """A workflow that has ended, and what its activities were asked."""
 
-    handle: WorkflowHandle[Any, Any]
     inputs: list[Any]
     began: datetime
     first: WorkflowHistory
@@ -69,14 +73,35 @@ class Asking:
     failure: ApplicationError | None = None
     """What the workflow itself has raised."""
 
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(self.name)
 
-@dataclass(frozen=True)
-class Kind:
-    """A workflow with its input, and its activities."""
+    async def play(self, kind: Kind, script: Iterable[Any]) -> None:
+        """Play the workflow to its end.
 
-    workflow: Any
-    start: Any
-    activities: Sequence[Callable[[Answer], Callable[..., Any]]]
+        Args:
+            kind: The workflow.
+            script: What its activity comes to each time: a result, or an error that it raises.
+        """
+        left, self.inputs = iter(script), []
+
+        def answer(input: Any) -> Any:
+            self.inputs.append(input)
+            came = next(left)
+            if isinstance(came, Exception):
+                raise came
+            return came
+
+        await self.work(self.queue, [make(answer) for make in kind.activities], workflows=[kind.workflow])
+        handle = await self.client.start_workflow(kind.workflow.run, kind.start, id=self.name, task_queue=self.queue)
+        self.began = (await handle.describe()).start_time
+        try:
+            self.outcome = await handle.result()
+        except WorkflowFailureError as error:
+            self.failure = error.cause if isinstance(error.cause, ApplicationError) else None
+        self.recorded = self.client.get_workflow_handle(self.name, run_id=handle.first_execution_run_id)
+        self.first = await self.recorded.fetch_history()
 
 
 def _sweep_artifacts(answer: Answer) -> Callable[..., Any]:
@@ -211,67 +236,45 @@ _NOT_DONE = BulkFailure(run_id="run-1", message="Project shop has no API 'list'.
 _CHANGES = ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
 OPEN_RUNS = Refusal(kind=RefusalKind.CONFLICT, message="Project shop has not ended all that it has begun: 1 Run.")
 REFUSED = "intuned-resources/jobs/a.job.json: there is a Job 'a' that was created by a request."
+_REFUSED = ResourceChanges(refused=(REFUSED,))
 _SENT = TryRecord(at=datetime(2026, 1, 2, tzinfo=UTC), status_code=200, latency=timedelta(milliseconds=3), answer="ok")
 
-ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
-    "sweep-in-one-part": (SWEEP, [_some(None, runs=3)]),
-    "sweep-in-parts": (SWEEP, [_some("runs/shop/a0"), _some("runs/shop/b0", runs=2), _some(None)]),
-    "sweep-that-goes-on": (SWEEP, [*(_some(f"runs/shop/{number:02}0") for number in range(PARTS)), _some(None)]),
-    "sweep-store-away-for-a-while": (SWEEP, [_some("runs/shop/a0"), _AWAY, _AWAY, _some(None)]),
-    "sweep-store-away-for-long": (SWEEP, repeat(_AWAY)),
-    "sweep-that-may-not-remove": (SWEEP, [_NOT_REMOVED, _some("runs/shop/c0"), _NOT_REMOVED, _some(None)]),
-    "resources-applied": (APPLY, [AppliedResources(version="0123456789abcdef", jobs=_CHANGES)]),
-    "resources-applied-at-last": (
-        APPLY,
-        [_AWAY, _AWAY, AppliedResources(version="0123456789abcdef", jobs=ResourceChanges(refused=(REFUSED,)))],
-    ),
-    "pointer-moved": (MOVE, [_AWAY, MovePointerResult(version="0123456789abcdef")]),
-    "project-deleted": (DELETE, [DeleteProjectResult(), _AWAY, _AWAY, None]),
-    "project-not-deleted": (DELETE, [DeleteProjectResult(refused=OPEN_RUNS)]),
-    "many-runs-handled": (
-        FEW_RUNS,
-        [
-            BulkPieceResult(handled=4, failures=(BulkFailure(run_id="run-2", message="It had ended."),), retry_after=5),
-            _AWAY,
-            BulkPieceResult(handled=9),
-        ],
-    ),
-    "many-runs-aborted": (FEW_RUNS, [BulkPieceResult(handled=0, retry_after=1), None]),
-    "many-runs-that-go-on": (
-        MANY_RUNS,
-        [
-            BulkPieceResult(handled=PIECE, failures=(_NOT_DONE,) * PIECE),
-            *[BulkPieceResult(handled=PIECE)] * (PIECES - 1),
-            BulkPieceResult(handled=1),
-        ],
-    ),
-    "worker-dials": (_dial("dials"), [DialOutcome(is_connected=True)]),
-    "worker-gone": (_dial("gone"), [_AWAY]),
-    "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
-}
-"""The workflow of each shape, and what its activity comes to each time: a result, or an error that it raises."""
+
+def _asking(name: str, kind: Kind, *script: Any) -> None:
+    """Keep a shape of a workflow whose activity comes to this, each time."""
+
+    async def play(stage: ActivityStage) -> None:
+        await stage.play(kind, script)
+
+    keep(name, ActivityStage, play, server=Server.SKIPPING)
 
 
-async def play(client: Client, shape: str) -> Asking:
-    """Play a shape to its end."""
-    kind, script = ACTIVITY_SHAPES[shape]
-    left, inputs = iter(script), list[Any]()
-
-    def answer(input: Any) -> Any:
-        inputs.append(input)
-        came = next(left)
-        if isinstance(came, Exception):
-            raise came
-        return came
-
-    queue = f"{names.CALLBOARD_QUEUE}-{shape}"
-    async with staged_worker(client, queue, [make(answer) for make in kind.activities], workflows=[kind.workflow]):
-        handle = await client.start_workflow(kind.workflow.run, kind.start, id=shape, task_queue=queue)
-        began = (await handle.describe()).start_time
-        outcome, failure = None, None
-        try:
-            outcome = await handle.result()
-        except WorkflowFailureError as error:
-            failure = error.cause if isinstance(error.cause, ApplicationError) else None
-        first = client.get_workflow_handle(shape, run_id=handle.first_execution_run_id)
-        return Asking(handle, inputs, began, await first.fetch_history(), outcome, failure)
+_asking("sweep-in-one-part", SWEEP, _some(None, runs=3))
+_asking("sweep-in-parts", SWEEP, _some("runs/shop/a0"), _some("runs/shop/b0", runs=2), _some(None))
+_asking("sweep-that-goes-on", SWEEP, *(_some(f"runs/shop/{number:02}0") for number in range(PARTS)), _some(None))
+_asking("sweep-store-away-for-a-while", SWEEP, _some("runs/shop/a0"), _AWAY, _AWAY, _some(None))
+_asking("sweep-store-away-for-long", SWEEP, *[_AWAY] * 1000)  # more often than it asks
+_asking("sweep-that-may-not-remove", SWEEP, _NOT_REMOVED, _some("runs/shop/c0"), _NOT_REMOVED, _some(None))
+_asking("resources-applied", APPLY, AppliedResources(version="0123456789abcdef", jobs=_CHANGES))
+_asking("resources-applied-at-last", APPLY, _AWAY, _AWAY, AppliedResources(version="0123456789abcdef", jobs=_REFUSED))
+_asking("pointer-moved", MOVE, _AWAY, MovePointerResult(version="0123456789abcdef"))
+_asking("project-deleted", DELETE, DeleteProjectResult(), _AWAY, _AWAY, None)
+_asking("project-not-deleted", DELETE, DeleteProjectResult(refused=OPEN_RUNS))
+_asking(
+    "many-runs-handled",
+    FEW_RUNS,
+    BulkPieceResult(handled=4, failures=(BulkFailure(run_id="run-2", message="It had ended."),), retry_after=5),
+    _AWAY,
+    BulkPieceResult(handled=9),
+)
+_asking("many-runs-aborted", FEW_RUNS, BulkPieceResult(handled=0, retry_after=1), None)
+_asking(
+    "many-runs-that-go-on",
+    MANY_RUNS,
+    BulkPieceResult(handled=PIECE, failures=(_NOT_DONE,) * PIECE),
+    *[BulkPieceResult(handled=PIECE)] * (PIECES - 1),
+    BulkPieceResult(handled=1),
+)
+_asking("worker-dials", _dial("dials"), DialOutcome(is_connected=True))
+_asking("worker-gone", _dial("gone"), _AWAY)
+_asking("sink-tested", TEST, SinkTestOutcome(record=_SENT))

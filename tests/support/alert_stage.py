@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from temporalio import activity
-from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client, WorkflowHandle
 
 from callboard.schemas.workflow import names
@@ -19,7 +15,7 @@ from callboard.schemas.workflow.delivery import SendInput
 from callboard.temporal.alerts import Alerts
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
+from tests.support.stage import DEADLINE, WORKSPACE, Server, Stage, shape
 from workflows.alerts import AlertsWorkflow
 from workflows.deliver import DeliverWorkflow
 
@@ -33,20 +29,20 @@ def told_of(*rules: AlertRule) -> tuple[ToldRule, ...]:
     return tuple(ToldRule(rule=rule, sinks=(sink,)) for rule in rules)
 
 
-class AlertStage:
+class AlertStage(Stage):
     """The alerts of one project, and who was told of them."""
 
-    def __init__(self, client: Client, name: str, *, skips: bool = False) -> None:
+    def __init__(self, client: Client, name: str) -> None:
+        super().__init__(client, name, queue=names.CALLBOARD_QUEUE)
         self.alerts = Alerts(client)
         self.project = name
-        self._client = client
-        self._skips = skips
+        self.skips = False
         """Whether the server has a clock of its own."""
         self.told: list[Alert] = []
 
     @property
     def handle(self) -> WorkflowHandle[Any, None]:
-        return self._client.get_workflow_handle(names.alerts_workflow_id(self.project))
+        return self.client.get_workflow_handle(names.alerts_workflow_id(self.project))
 
     async def end(self, run_id: str, *, failed: bool, rules: tuple[ToldRule, ...] = ()) -> None:
         """A Run ends now, by the server's clock."""
@@ -57,24 +53,14 @@ class AlertStage:
         """Wait until so many Deliveries were sent."""
         await until(lambda: len(self.told) >= number, DEADLINE)
 
-    async def pass_time(self, duration: timedelta) -> None:
-        """Let the clock of a server that has its own go forward."""
-        asked = Duration()
-        asked.FromTimedelta(duration)
-        await self._client.test_service.unlock_time_skipping_with_sleep(SleepRequest(duration=asked))
-
     def of(self, rule: AlertRule) -> list[tuple[str, tuple[str, ...]]]:
         """What was told of a rule: whether its alert was opened or closed, and by which Runs."""
         told = [each for each in self.told if each.rule == rule]
         return [("opened" if each.is_open else "closed", each.runs) for each in told]
 
-    @asynccontextmanager
-    async def served(self) -> AsyncGenerator[None]:
-        async with (
-            staged_worker(self._client, names.CALLBOARD_QUEUE, workflows=[AlertsWorkflow], max_cached_workflows=0),
-            staged_worker(self._client, names.DELIVERIES_QUEUE, [self._send], workflows=[DeliverWorkflow]),
-        ):
-            yield
+    async def serve(self) -> None:
+        await self.work(self.queue, workflows=[AlertsWorkflow], max_cached_workflows=0)
+        await self.work(names.DELIVERIES_QUEUE, [self._send], workflows=[DeliverWorkflow])
 
     @activity.defn(name=names.SEND_DELIVERY)
     async def _send(self, input: SendInput) -> None:
@@ -82,31 +68,28 @@ class AlertStage:
         self.told.append(input.delivery.alert)
 
     async def _now(self) -> datetime:
-        if not self._skips:
+        if not self.skips:
             return datetime.now(UTC)
-        return (await self._client.test_service.get_current_time(Empty())).time.ToDatetime(UTC)
+        return (await self.client.test_service.get_current_time(Empty())).time.ToDatetime(UTC)
 
 
-async def alerts_opened_and_closed(skipping: Client) -> AlertStage:
+@shape(AlertStage, server=Server.SKIPPING)
+async def alerts_opened_and_closed(stage: AlertStage) -> None:
     """Two rules are broken, and hold again: by Runs, as time has passed, and as there is no rule any more."""
-    stage, rules = AlertStage(skipping, "alerts-opened-and-closed", skips=True), told_of(FAILURES, RATE)
-    async with stage.served():
-        await stage.end("a", failed=True, rules=rules)
-        await stage.end("b", failed=False, rules=rules)
-        await stage.end("a", failed=True, rules=rules)  # once more
-        await stage.end("c", failed=True, rules=rules)
-        await stage.have_told(2)
-        await stage.end("d", failed=False, rules=rules)
-        await stage.have_told(3)
-        await stage.end("e", failed=True, rules=rules)
-        await stage.have_told(4)
-        await stage.pass_time(timedelta(minutes=61))
-        await stage.have_told(5)
-        await stage.end("f", failed=True)
-        await stage.have_told(6)
-        await stage.handle.result()
-    return stage
-
-
-ALERTS = {"alerts-opened-and-closed": alerts_opened_and_closed}
-"""The shapes, by the names of their histories."""
+    rules = told_of(FAILURES, RATE)
+    stage.skips = True
+    await stage.serve()
+    await stage.end("a", failed=True, rules=rules)
+    await stage.end("b", failed=False, rules=rules)
+    await stage.end("a", failed=True, rules=rules)  # once more
+    await stage.end("c", failed=True, rules=rules)
+    await stage.have_told(2)
+    await stage.end("d", failed=False, rules=rules)
+    await stage.have_told(3)
+    await stage.end("e", failed=True, rules=rules)
+    await stage.have_told(4)
+    await stage.pass_time(minutes=61)
+    await stage.have_told(5)
+    await stage.end("f", failed=True)
+    await stage.have_told(6)
+    await stage.handle.result()

@@ -50,7 +50,8 @@ from tests.support.machines import KEEPER, USER, find_process
 from tests.support.package_box import package_box
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import RunStage, staged_worker
+from tests.support.run_stage import RunStage
+from tests.support.stage import staged_worker
 
 SECRET = "the secret key of this bench"
 PROJECT = "lab"

@@ -11,7 +11,7 @@ from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessio
 from callboard.schemas.workflow.run import RunType
 from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 Call = Callable[[AuthSessions, str, str, str], Coroutine[Any, Any, Any]]
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
@@ -27,47 +22,13 @@ from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, Impo
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.closing import wait_for_outcome
-from tests.support.auth_stage import START_URL, LoginStage, bad, good, made_by, not_made
+from tests.support.auth_stage import START_URL, Kind, LoginStage, bad, good, made_by, not_made
 from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
-from tests.support.temporal_servers import LONG_HISTORY, skipping_stage
-
-Play = Callable[[LoginStage], Awaitable[None]]
+from tests.support.stage import Server, keep, shape
+from tests.support.temporal_servers import LONG_HISTORY
 
 LOST = ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED)
 """The error by which the next worker reports a lost Attempt; a heartbeat time-out brings another error."""
-
-
-class Kind(StrEnum):
-    """The types of workflows, as files of histories are named."""
-
-    RUN = "run"
-    VALIDATE = "validate"
-    CREATE = "create"
-    SESSION = "authsession"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How to bring it about."""
-
-    play: Play
-    recorded: tuple[Kind, ...]
-    """The workflows whose histories are new in it."""
-    passes_time: bool = False
-    """It needs a server that can skip time."""
-
-
-LOGIN_SHAPES: dict[str, Shape] = {}
-
-
-def _shape(*recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]:
-    """Keep a shape by the name of its function."""
-
-    def keep(play: Play) -> Play:
-        LOGIN_SHAPES[play.__name__.replace("_", "-")] = Shape(play, recorded, passes_time)
-        return play
-
-    return keep
 
 
 async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
@@ -124,7 +85,7 @@ def _scripted(
         if then is not None:
             await stage.until_status(then)
 
-    LOGIN_SHAPES[name] = Shape(play, recorded)
+    keep(name, LoginStage, play, recorded=recorded)
 
 
 def _validate(name: str, *recorded: Kind, of: dict[str, Any] | None = None, **script: Any) -> None:
@@ -221,7 +182,7 @@ _run("run-whose-session-is-deleted-before-its-attempt", Kind.RUN, attempts=[rais
 # Validate, when more happens.
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def check_lost_after_it_was_good(stage: LoginStage) -> None:
     async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
         return good()
@@ -233,7 +194,7 @@ async def check_lost_after_it_was_good(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.VALIDATE, passes_time=True)
+@shape(LoginStage, Kind.VALIDATE, server=Server.OWN_SKIPPING)
 async def check_worker_lost(stage: LoginStage) -> None:
     """Only the heartbeat time-out tells that the Attempt is lost."""
     gone = Gone(stage, announced=True)
@@ -246,7 +207,7 @@ async def check_worker_lost(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def two_validates_that_share_one_create(stage: LoginStage) -> None:
     """Both ask while the login is made anew, and are answered at once."""
     held = stage.hold(stage.creates)
@@ -261,7 +222,7 @@ async def two_validates_that_share_one_create(stage: LoginStage) -> None:
     await stage.outcome_of(other)
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def cancel_of_a_check(stage: LoginStage) -> None:
     stage.checks.append(ends(bad()))
     held = stage.hold(stage.checks, stops=True)
@@ -272,7 +233,7 @@ async def cancel_of_a_check(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
     """The second try is on a worker that has not spoken of it yet, and the first one's has nothing to stop."""
     first, second = HeldAttempt(stage, announced=True), HeldAttempt(stage)
@@ -295,7 +256,7 @@ async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def cancel_of_a_validate_that_is_queued(stage: LoginStage) -> None:
     await stage.serve_runs()
     await stage.bring_up()
@@ -305,7 +266,7 @@ async def cancel_of_a_validate_that_is_queued(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.VALIDATE, Kind.SESSION)
+@shape(LoginStage, Kind.VALIDATE, Kind.SESSION)
 async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
     held = stage.hold(stage.creates)
     await stage.open()
@@ -317,7 +278,7 @@ async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
     await stage.until_status(READY)
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
     """The question is on its way as the Validate hears of the cancel."""
     held = stage.hold(stage.creates)
@@ -328,7 +289,7 @@ async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
     held.end(not_made())
 
 
-@_shape(Kind.VALIDATE)
+@shape(LoginStage, Kind.VALIDATE)
 async def cancel_as_the_session_is_told(stage: LoginStage) -> None:
     stage.as_it_sends('"good"', lambda: stage.cancel(stage.validate_id))
     await stage.open()
@@ -339,7 +300,7 @@ async def cancel_as_the_session_is_told(stage: LoginStage) -> None:
 # Create, when more happens.
 
 
-@_shape(Kind.CREATE, Kind.SESSION)
+@shape(LoginStage, Kind.CREATE, Kind.SESSION)
 async def session_made(stage: LoginStage) -> None:
     """At the second try, and checked at the second try; then deleted."""
     stage.creates.append(ends(not_made()))
@@ -351,7 +312,7 @@ async def session_made(stage: LoginStage) -> None:
     await stage.closed()
 
 
-@_shape(Kind.CREATE)
+@shape(LoginStage, Kind.CREATE)
 async def create_lost_after_it_was_made(stage: LoginStage) -> None:
     async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
         return await stage.make(stage.created[-1])
@@ -363,7 +324,7 @@ async def create_lost_after_it_was_made(stage: LoginStage) -> None:
     await stage.until_status(READY)
 
 
-@_shape(Kind.CREATE, passes_time=True)
+@shape(LoginStage, Kind.CREATE, server=Server.OWN_SKIPPING)
 async def create_worker_lost(stage: LoginStage) -> None:
     gone = Gone(stage, announced=True)
     stage.creates.append(gone)
@@ -383,17 +344,17 @@ async def _cancel_a_create(stage: LoginStage, held: HeldAttempt) -> None:
     await stage.closed()
 
 
-@_shape(Kind.CREATE, Kind.SESSION)
+@shape(LoginStage, Kind.CREATE, Kind.SESSION)
 async def create_canceled(stage: LoginStage) -> None:
     await _cancel_a_create(stage, stage.hold(stage.creates, stops=True))
 
 
-@_shape(Kind.CREATE)
+@shape(LoginStage, Kind.CREATE)
 async def create_canceled_in_its_check(stage: LoginStage) -> None:
     await _cancel_a_create(stage, stage.hold(stage.checks, stops=True))
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
     held = stage.hold(stage.creates, stops=True)
     await stage.open()
@@ -406,7 +367,7 @@ async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
 # Records, by a person.
 
 
-@_shape(Kind.CREATE, Kind.SESSION)
+@shape(LoginStage, Kind.CREATE, Kind.SESSION)
 async def session_recorded(stage: LoginStage) -> None:
     """Its first worker is lost; then deleted."""
     stage.recorder()
@@ -418,7 +379,7 @@ async def session_recorded(stage: LoginStage) -> None:
     await stage.closed()
 
 
-@_shape(Kind.CREATE, Kind.SESSION)
+@shape(LoginStage, Kind.CREATE, Kind.SESSION)
 async def session_declined(stage: LoginStage) -> None:
     stage.recorder()
     stage.creates.append(ends(DECLINED))
@@ -428,7 +389,7 @@ async def session_declined(stage: LoginStage) -> None:
     stage.outcome = await wait_for_outcome(stage.client.get_workflow_handle(input.run_id, result_type=RunOutcome))
 
 
-@_shape(Kind.VALIDATE, Kind.SESSION)
+@shape(LoginStage, Kind.VALIDATE, Kind.SESSION)
 async def login_recorded_anew_that_has_expired(stage: LoginStage) -> None:
     stage.recorder()
     await stage.open(start_url=START_URL)
@@ -439,7 +400,7 @@ async def login_recorded_anew_that_has_expired(stage: LoginStage) -> None:
 # Delete.
 
 
-@_shape(Kind.CREATE, Kind.SESSION)
+@shape(LoginStage, Kind.CREATE, Kind.SESSION)
 async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> None:
     held = stage.hold(stage.creates, stops=True)
     await stage.open()
@@ -450,7 +411,7 @@ async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> Non
     await stage.closed()
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None:
     """It completes although it was told to stop."""
     held = HeldAttempt(stage, announced=True)
@@ -468,7 +429,7 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
     await stage.closed()
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def session_deleted_before_an_update(stage: LoginStage) -> None:
     """A Validate waits for another one to end."""
     held = stage.hold(stage.creates, stops=True)
@@ -484,7 +445,7 @@ async def session_deleted_before_an_update(stage: LoginStage) -> None:
 # What becomes of its states.
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def states_saved_back(stage: LoginStage) -> None:
     """More often than are kept; and one that comes too late."""
     await stage.open()
@@ -495,7 +456,7 @@ async def states_saved_back(stage: LoginStage) -> None:
     await stage.until_forgotten()
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def recorded_anew(stage: LoginStage) -> None:
     stage.recorder()
     await stage.open()
@@ -503,7 +464,7 @@ async def recorded_anew(stage: LoginStage) -> None:
     await stage.until_view(lambda view: view.login_version == 2)
 
 
-@_shape(Kind.SESSION)
+@shape(LoginStage, Kind.SESSION)
 async def session_continued(stage: LoginStage) -> None:
     """With a fresh history, from what it has come to; then deleted."""
     await stage.bring_up()
@@ -520,7 +481,7 @@ async def session_continued(stage: LoginStage) -> None:
 # A Run, when more happens.
 
 
-@_shape(Kind.RUN, Kind.VALIDATE)
+@shape(LoginStage, Kind.RUN, Kind.VALIDATE)
 async def run_queued_too_long(stage: LoginStage) -> None:
     """Its first check, that is."""
     await stage.serve_runs()
@@ -529,7 +490,7 @@ async def run_queued_too_long(stage: LoginStage) -> None:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN)
+@shape(LoginStage, Kind.RUN)
 async def run_without_a_good_login(stage: LoginStage) -> None:
     """From its second Attempt on."""
     stage.valid = {1}
@@ -553,19 +514,19 @@ async def _cancel_once_it_is_held(stage: LoginStage, held: HeldAttempt, attempt:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN)
+@shape(LoginStage, Kind.RUN)
 async def run_canceled_in_the_attempt_after_its_validate(stage: LoginStage) -> None:
     stage.valid = {1}
     held = stage.stopping(HeldAttempt(stage, announced=True))
     await _cancel_once_it_is_held(stage, held, held)
 
 
-@_shape(Kind.RUN)
+@shape(LoginStage, Kind.RUN)
 async def run_canceled_in_its_validate(stage: LoginStage) -> None:
     await _cancel_once_it_is_held(stage, stage.hold(stage.checks, stops=True), ends(completed()))
 
 
-@_shape(Kind.RUN)
+@shape(LoginStage, Kind.RUN)
 async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
     held = stage.hold(stage.checks)
     await stage.serve(ends(completed()))
@@ -576,7 +537,7 @@ async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN, Kind.VALIDATE)
+@shape(LoginStage, Kind.RUN, Kind.VALIDATE)
 async def run_canceled_as_its_validate_is_started(stage: LoginStage) -> None:
     stage.valid = {1}
     stage.as_it_sends(f'"parent_run_id":"{stage.run_id}"', stage.cancel)
@@ -586,7 +547,7 @@ async def run_canceled_as_its_validate_is_started(stage: LoginStage) -> None:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN, Kind.SESSION)
+@shape(LoginStage, Kind.RUN, Kind.SESSION)
 async def run_with_a_runtime_session(stage: LoginStage) -> None:
     await stage.serve(ends(completed()))
     await stage.start(auth=stage.runtime())
@@ -594,7 +555,7 @@ async def run_with_a_runtime_session(stage: LoginStage) -> None:
     await stage.closed()
 
 
-@_shape(Kind.RUN, Kind.SESSION)
+@shape(LoginStage, Kind.RUN, Kind.SESSION)
 async def run_with_a_runtime_session_canceled_with_the_start(stage: LoginStage) -> None:
     await stage.serve_attempts(ends(completed()))
     await stage.start(auth=stage.runtime())
@@ -624,7 +585,7 @@ async def _two_runs(stage: LoginStage, *, then: Part | None = None, **second: An
     return held
 
 
-@_shape(Kind.RUN, Kind.SESSION)
+@shape(LoginStage, Kind.RUN, Kind.SESSION)
 async def run_that_waits_for_a_login(stage: LoginStage) -> None:
     held = await _two_runs(stage)
     held.end(completed())
@@ -632,7 +593,7 @@ async def run_that_waits_for_a_login(stage: LoginStage) -> None:
     await stage.until_line(None)
 
 
-@_shape(Kind.RUN, Kind.SESSION)
+@shape(LoginStage, Kind.RUN, Kind.SESSION)
 async def run_canceled_as_it_waits_for_a_login(stage: LoginStage) -> None:
     await _two_runs(stage)
     await stage.cancel()
@@ -640,14 +601,14 @@ async def run_canceled_as_it_waits_for_a_login(stage: LoginStage) -> None:
     await stage.until_line(f"{stage.run_id}-first")
 
 
-@_shape(Kind.RUN)
+@shape(LoginStage, Kind.RUN)
 async def run_that_waits_too_long_for_a_login(stage: LoginStage) -> None:
     await _two_runs(stage, queue_timeout=timedelta(seconds=2))
     stage.outcome = await stage.ended()
     await stage.until_line(f"{stage.run_id}-first")
 
 
-@_shape(Kind.RUN, Kind.SESSION)
+@shape(LoginStage, Kind.RUN, Kind.SESSION)
 async def session_deleted_while_a_run_waits_for_its_login(stage: LoginStage) -> None:
     await _two_runs(stage)
     await stage.delete()
@@ -655,7 +616,7 @@ async def session_deleted_while_a_run_waits_for_its_login(stage: LoginStage) -> 
     await stage.closed()
 
 
-@_shape(Kind.VALIDATE, Kind.SESSION)
+@shape(LoginStage, Kind.VALIDATE, Kind.SESSION)
 async def validate_and_update_between_two_runs(stage: LoginStage) -> None:
     """The Validate and the Update have no Run, so each waits for its turn."""
     held = await _two_runs(stage)
@@ -670,7 +631,7 @@ async def validate_and_update_between_two_runs(stage: LoginStage) -> None:
     await stage.until_line(None)
 
 
-@_shape(Kind.SESSION, passes_time=True)
+@shape(LoginStage, Kind.SESSION, server=Server.OWN_SKIPPING)
 async def run_terminated_that_uses_a_login(stage: LoginStage) -> None:
     """In Temporal itself; another one waits for the login, and has it a minute later."""
     await _two_runs(stage)
@@ -679,50 +640,3 @@ async def run_terminated_that_uses_a_login(stage: LoginStage) -> None:
     assert (await stage.view()).lease.holder == f"{stage.run_id}-first", "something of it may still run"
     await stage.pass_time(seconds=31, held=True)
     stage.outcome = await stage.ended()
-
-
-# Played, and recorded.
-
-
-@asynccontextmanager
-async def played_login(shape: str, client: Client, name: str) -> AsyncGenerator[LoginStage]:
-    """The stage on which all of the shape has happened, on the client's server or one that skips time."""
-    passes_time = LOGIN_SHAPES[shape].passes_time
-    async with skipping_stage(name, LoginStage) if passes_time else LoginStage(client, name) as stage:
-        await LOGIN_SHAPES[shape].play(stage)
-        yield stage
-
-
-def login_histories() -> dict[str, list[str]]:
-    """What is recorded at least, by shape."""
-    return {name: [f"{name}.{kind}" for kind in shape.recorded] for name, shape in LOGIN_SHAPES.items()}
-
-
-async def histories(shape: str, stage: LoginStage) -> dict[str, WorkflowHistory]:
-    """What is recorded of the shape, by its name."""
-    found: dict[str, WorkflowHistory] = {}
-    for kind, history in sorted(await _all(stage), key=lambda each: each[1].events[0].event_time.ToNanoseconds()):
-        if kind in LOGIN_SHAPES[shape].recorded:
-            name = f"{shape}.{kind}"
-            count = sum(each.startswith(name) for each in found)
-            found[name if count == 0 else f"{name}-{count + 1}"] = history
-    return found
-
-
-async def _all(stage: LoginStage) -> list[tuple[Kind, WorkflowHistory]]:
-    found: list[tuple[Kind, WorkflowHistory]] = []
-    ids = [stage.run_id, stage.validate_id, stage.session.id]
-    for workflow_id in ids:  # which grows meanwhile
-        events = await stage.events(workflow_id)
-        while events:
-            begun = events[0].workflow_execution_started_event_attributes
-            begun.workflow_id = workflow_id  # which a server that skips time leaves out
-            found.append((Kind(begun.workflow_type.name.lower()), WorkflowHistory(workflow_id, events)))
-            for event in events:
-                if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
-                    child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
-                    ids += [child] if child not in ids else []
-            before = stage.client.get_workflow_handle(workflow_id, run_id=begun.continued_execution_run_id)
-            continued = bool(begun.continued_execution_run_id)
-            events = [event async for event in before.fetch_history_events()] if continued else []
-    return found

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowHistory
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
@@ -41,7 +42,8 @@ from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessio
 from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
 from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, RunStage, outcome_of
+from tests.support.run_stage import HeldAttempt, Part, RunStage, outcome_of
+from tests.support.stage import DEADLINE, WORKSPACE
 from workflows import visibility
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
@@ -84,6 +86,15 @@ def bad(
 def not_made(message: str = "the password is wrong", *, final: bool = False) -> AttemptOutcome:
     """A create that has failed."""
     return bad(None, message, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=final)
+
+
+class Kind(StrEnum):
+    """The types of workflows, as the names of histories end."""
+
+    RUN = ".run"
+    VALIDATE = ".validate"
+    CREATE = ".create"
+    SESSION = ".authsession"
 
 
 class LoginStage(RunStage):
@@ -309,6 +320,25 @@ class LoginStage(RunStage):
             for event in await self.events(self.session.id)
             if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
         ]
+
+    async def histories(self) -> list[tuple[str, WorkflowHistory]]:
+        """Of all workflows on the stage, by their kinds, in the order in which they began."""
+        found: list[tuple[str, WorkflowHistory]] = []
+        ids = [self.run_id, self.validate_id, self.session.id]
+        for workflow_id in ids:  # which grows meanwhile
+            events = await self.events(workflow_id)
+            while events:
+                begun = events[0].workflow_execution_started_event_attributes
+                begun.workflow_id = workflow_id  # which a server that skips time leaves out
+                found.append((Kind(f".{begun.workflow_type.name.lower()}"), WorkflowHistory(workflow_id, events)))
+                for event in events:
+                    if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+                        child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
+                        ids += [child] if child not in ids else []
+                before = self.client.get_workflow_handle(workflow_id, run_id=begun.continued_execution_run_id)
+                continued = bool(begun.continued_execution_run_id)
+                events = [event async for event in before.fetch_history_events()] if continued else []
+        return sorted(found, key=lambda each: each[1].events[0].event_time.ToNanoseconds())
 
 
 class _Tripwire(PayloadCodec):

@@ -53,7 +53,8 @@ from tests.support.job_run_stage import (
     start_job_run,
 )
 from tests.support.polling import until
-from tests.support.run_stage import CANCELED, WORKSPACE, RunStage, completed, ends, no_variables, staged_worker
+from tests.support.run_stage import CANCELED, RunStage, completed, ends, no_variables
+from tests.support.stage import WORKSPACE, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.run_workflow import RunWorkflow

@@ -17,7 +17,7 @@ from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.sealed_sinks import seal_sink
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 KEY = "the secret key of these tests"
 RING = KeyRing([KEY])

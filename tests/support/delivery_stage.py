@@ -6,9 +6,8 @@ The tests and `hosting/scripts/record_histories.py` play the same shapes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,11 +31,13 @@ from callboard.settings import Settings
 from callboard.temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, staged_worker
+from tests.support.stage import DEADLINE, Stage, keep, shape
 from workflows.deliver import DeliverWorkflow
 
 DEFAULT = delivery_schedule(Settings())
 """The schedule that an operator has who sets nothing."""
+
+HOURLY = DEFAULT.model_copy(update=dict.fromkeys(("first_delay", "max_delay"), timedelta(hours=1)))
 
 Try = Callable[[], Awaitable[None]]
 
@@ -78,45 +79,33 @@ class HeldTry:
         await self._then()
 
 
-@dataclass
-class Play:
-    """A Delivery whose tries follow a script; the last one is repeated."""
+class DeliveryStage(Stage):
+    """A Delivery whose tries follow a script."""
 
-    client: Client
-    queue: str
-    script: list[Try]
-    prepared: PreparedDelivery = field(
-        default_factory=lambda: PreparedDelivery(body_key="runs/shop/run-1/deliveries/sink/body.json")
-    )
-    prepares: int = 0
-    before_prepared: Try = arrives
-    """What comes before what is sent is prepared."""
-    at: list[datetime] = field(default_factory=list[datetime])
-    """When each try began, by the server's clock."""
-    inputs: list[SendInput] = field(default_factory=list[SendInput])
-    outcome: DeliveryOutcome | None = None
-    """Set by whoever has waited for it."""
+    def __init__(self, client: Client, name: str) -> None:
+        super().__init__(client, name)
+        self.script: list[Try] = []
+        """What the first tries do; those that follow do what the last one did."""
+        self.prepared = PreparedDelivery(body_key="runs/shop/run-1/deliveries/sink/body.json")
+        self.prepares = 0
+        self.before_prepared: Try = arrives
+        """What comes before what is sent is prepared."""
+        self.at: list[datetime] = []
+        """When each try began, by the server's clock."""
+        self.inputs: list[SendInput] = []
+        self.outcome: DeliveryOutcome | None = None
+        """Set by whoever has waited for it."""
 
     @property
     def handle(self) -> WorkflowHandle[Any, DeliveryOutcome]:
         return self.client.get_workflow_handle(
-            names.delivery_workflow_id(self.queue, names.SINK_DELIVERY), result_type=DeliveryOutcome
+            names.delivery_workflow_id(self.name, names.SINK_DELIVERY), result_type=DeliveryOutcome
         )
 
-    async def start(self, schedule: DeliverySchedule = DEFAULT, **options: Any) -> WorkflowHandle[Any, DeliveryOutcome]:
-        return await self.client.start_workflow(
-            DeliverWorkflow.run,
-            delivery(webhook("https://hook.example"), schedule=schedule),
-            id=names.delivery_workflow_id(self.queue, names.SINK_DELIVERY),
-            task_queue=self.queue,
-            **options,
-        )
+    async def serve(self, *script: Try) -> None:
+        """Serve the workflow, and its tries by this script."""
+        self.script = [*script]
 
-    async def until(self, tries: int) -> None:
-        await until(lambda: len(self.at) >= tries, DEADLINE)
-
-    @asynccontextmanager
-    async def served(self) -> AsyncGenerator[None]:
         @activity.defn(name=names.PREPARE_DELIVERY)
         async def prepare(_input: DeliverInput) -> PreparedDelivery:
             self.prepares += 1
@@ -129,155 +118,126 @@ class Play:
             self.at.append(activity.info().started_time)
             await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()
 
-        serving = staged_worker(
-            self.client, self.queue, [prepare, send], workflows=[DeliverWorkflow], max_cached_workflows=0
+        await self.work(self.queue, [prepare, send], workflows=[DeliverWorkflow], max_cached_workflows=0)
+
+    async def start(self, schedule: DeliverySchedule = DEFAULT, **options: Any) -> WorkflowHandle[Any, DeliveryOutcome]:
+        return await self.client.start_workflow(
+            DeliverWorkflow.run,
+            delivery(webhook("https://hook.example"), schedule=schedule),
+            id=self.handle.id,
+            task_queue=self.queue,
+            **options,
         )
-        async with serving:
-            yield
 
+    async def until_tried(self, times: int) -> None:
+        await until(lambda: len(self.at) >= times, DEADLINE)
 
-@asynccontextmanager
-async def playing(client: Client, name: str, *script: Try) -> AsyncGenerator[Play]:
-    """On the client's server, for as long as the block lasts."""
-    play = Play(client, name, list(script))
-    async with play.served():
-        yield play
+    async def until_canceled(self) -> None:
+        """Until the workflow has asked for the end of what is under way."""
+        wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
+        await until(
+            self.handle.fetch_history,
+            DEADLINE,
+            true=lambda history: wanted in {each.event_type for each in history.events},
+        )
 
-
-def hourly() -> DeliverySchedule:
-    hour = timedelta(hours=1)
-    return DEFAULT.model_copy(update={"first_delay": hour, "max_delay": hour})
-
-
-async def until_canceled(handle: WorkflowHandle[Any, Any]) -> None:
-    """Until the workflow has asked for the end of what is under way."""
-    wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
-    await until(
-        handle.fetch_history, DEADLINE, true=lambda history: wanted in {each.event_type for each in history.events}
-    )
+    async def ended(self) -> None:
+        """Wait for its outcome."""
+        self.outcome = await asyncio.wait_for(wait_for_delivery(self.handle), DEADLINE)
 
 
 # Shapes.
 
-Shape = Callable[[Client, str], Awaitable[Play]]
 
-DELIVERIES: dict[str, Shape] = {}
+def _scripted(name: str, *script: Try, schedule: DeliverySchedule = DEFAULT, reason: str | None = None) -> None:
+    """Keep a shape whose tries do this; with a reason, there is nothing to be sent."""
 
+    async def play(stage: DeliveryStage) -> None:
+        if reason is not None:
+            stage.prepared = PreparedDelivery(reason=reason)
+        await stage.serve(*script)
+        await stage.start(schedule)
+        await stage.ended()
 
-def _shape(shape: Shape) -> Shape:
-    DELIVERIES[shape.__name__.replace("_", "-")] = shape
-    return shape
-
-
-async def _ended(play: Play, schedule: DeliverySchedule = DEFAULT) -> Play:
-    handle = await play.start(schedule)
-    play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-    return play
+    keep(name, DeliveryStage, play)
 
 
-@_shape
-async def delivery_arrives(client: Client, name: str) -> Play:
-    async with playing(client, name, fails, arrives) as play:
-        return await _ended(play, QUICK)
+_scripted("delivery-arrives", fails, arrives, schedule=QUICK)
+_scripted("delivery-given-up", is_gone)
+_scripted("delivery-out-of-time", fails, schedule=QUICK.model_copy(update={"give_up_after": timedelta(seconds=0.5)}))
+_scripted(
+    "delivery-of-nothing", arrives, reason="The Run was ended in Temporal itself, and has no result to be delivered."
+)
 
 
-@_shape
-async def delivery_given_up(client: Client, name: str) -> Play:
-    async with playing(client, name, is_gone) as play:
-        return await _ended(play)
+@shape(DeliveryStage)
+async def delivery_asked_for_as_it_waits(stage: DeliveryStage) -> None:
+    await stage.serve(fails, fails, arrives)
+    await stage.start(HOURLY)
+    await stage.until_tried(1)
+    for times in (2, 3):
+        await stage.handle.signal(names.REDELIVER)
+        await stage.until_tried(times)
+    await stage.ended()
 
 
-@_shape
-async def delivery_out_of_time(client: Client, name: str) -> Play:
-    short = QUICK.model_copy(update={"give_up_after": timedelta(seconds=0.5)})
-    async with playing(client, name, fails) as play:
-        return await _ended(play, short)
+def _asked_for_as_it_is_sent(name: str, then: Try) -> None:
+    """Keep a shape whose first try ends so, after another one was asked for."""
 
-
-@_shape
-async def delivery_of_nothing(client: Client, name: str) -> Play:
-    async with playing(client, name, arrives) as play:
-        play.prepared = PreparedDelivery(
-            reason="The Run was ended in Temporal itself, and has no result to be delivered."
-        )
-        return await _ended(play)
-
-
-@_shape
-async def delivery_asked_for_as_it_waits(client: Client, name: str) -> Play:
-    async with playing(client, name, fails, fails, arrives) as play:
-        handle = await play.start(hourly())
-        await play.until(1)
-        for tries in (2, 3):
-            await handle.signal(names.REDELIVER)
-            await play.until(tries)
-        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-        return play
-
-
-async def _asked_for_as_it_is_sent(client: Client, name: str, then: Try) -> Play:
-    held = HeldTry(then)
-    async with playing(client, name, held, arrives) as play:
-        handle = await play.start(hourly())
+    async def play(stage: DeliveryStage) -> None:
+        held = HeldTry(then)
+        await stage.serve(held, arrives)
+        await stage.start(HOURLY)
         await held.began.wait()
-        await handle.signal(names.REDELIVER)
-        await until_canceled(handle)
-        assert len(play.at) == 1, "what is under way comes to its end first"
+        await stage.handle.signal(names.REDELIVER)
+        await stage.until_canceled()
+        assert len(stage.at) == 1, "what is under way comes to its end first"
         held.end.set()
-        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-        return play
+        await stage.ended()
+
+    keep(name, DeliveryStage, play)
 
 
-@_shape
-async def delivery_asked_for_as_it_arrives(client: Client, name: str) -> Play:
-    return await _asked_for_as_it_is_sent(client, name, arrives)
+_asked_for_as_it_is_sent("delivery-asked-for-as-it-arrives", arrives)
+_asked_for_as_it_is_sent("delivery-asked-for-as-it-fails", fails)
 
 
-@_shape
-async def delivery_asked_for_as_it_fails(client: Client, name: str) -> Play:
-    return await _asked_for_as_it_is_sent(client, name, fails)
+@shape(DeliveryStage)
+async def delivery_canceled_as_it_waits(stage: DeliveryStage) -> None:
+    await stage.serve(fails)
+    await stage.start(HOURLY)
+    await stage.until_tried(1)
+    await stage.handle.cancel()
+    await stage.ended()
 
 
-@_shape
-async def delivery_canceled_as_it_waits(client: Client, name: str) -> Play:
-    async with playing(client, name, fails) as play:
-        handle = await play.start(hourly())
-        await play.until(1)
-        await handle.cancel()
-        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-        return play
-
-
-async def _canceled_while(held: HeldTry, play: Play) -> Play:
-    handle = await play.start(hourly())
+async def _canceled_while(held: HeldTry, stage: DeliveryStage) -> None:
+    await stage.start(HOURLY)
     await held.began.wait()
-    await handle.cancel()
-    await until_canceled(handle)
-    assert (await handle.describe()).close_time is None, "what is under way comes to its end first"
+    await stage.handle.cancel()
+    await stage.until_canceled()
+    assert (await stage.handle.describe()).close_time is None, "what is under way comes to its end first"
     held.end.set()
-    play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-    return play
+    await stage.ended()
 
 
-@_shape
-async def delivery_canceled_as_it_fails(client: Client, name: str) -> Play:
+@shape(DeliveryStage)
+async def delivery_canceled_as_it_fails(stage: DeliveryStage) -> None:
     held = HeldTry(fails)
-    async with playing(client, name, held) as play:
-        return await _canceled_while(held, play)
+    await stage.serve(held)
+    await _canceled_while(held, stage)
 
 
-@_shape
-async def delivery_canceled_before_it_is_sent(client: Client, name: str) -> Play:
-    held = HeldTry()
-    async with playing(client, name, arrives) as play:
-        play.before_prepared = held
-        return await _canceled_while(held, play)
+@shape(DeliveryStage)
+async def delivery_canceled_before_it_is_sent(stage: DeliveryStage) -> None:
+    stage.before_prepared = held = HeldTry()
+    await stage.serve(arrives)
+    await _canceled_while(held, stage)
 
 
-@_shape
-async def delivery_once_more(client: Client, name: str) -> Play:
-    async with playing(client, name, arrives) as play:
-        await (await play.start()).result()
-        handle = await play.start(start_signal=names.REDELIVER)
-        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
-        return play
+@shape(DeliveryStage)
+async def delivery_once_more(stage: DeliveryStage) -> None:
+    await stage.serve(arrives)
+    await (await stage.start()).result()
+    await stage.start(start_signal=names.REDELIVER)
+    await stage.ended()

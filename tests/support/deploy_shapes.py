@@ -1,20 +1,19 @@
-"""The shapes of deploys. Each is played on a server that skips time; its history is recorded under its name."""
+"""A stage for deploys, and their shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, DeployView, PublishedVersion
 from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput
-from tests.support.run_stage import WORKSPACE, staged_worker
+from tests.support.stage import WORKSPACE, Server, Stage, keep
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deploy import DeployWorkflow
 
@@ -39,80 +38,80 @@ class Deploying:
     remove: Exception | None = None
 
 
-DEPLOYS: dict[str, Deploying] = {
-    "deploy-completed": Deploying(),
-    "deploy-of-jobs": Deploying(published=_PUBLISHED.model_copy(update={"has_resources": True})),
-    "deploy-refused": Deploying(check=ApplicationError(REFUSED, type="ProjectRefused", non_retryable=True)),
-    "deploy-store-away-for-a-while": Deploying(away=3, remove=_AWAY),
-    "deploy-store-away-for-long": Deploying(away=1, next_try=timedelta(hours=1)),
-}
+class DeployStage(Stage):
+    """A deploy, to its end."""
 
-
-@dataclass
-class Deployed:
-    """A deploy that has ended."""
-
-    handle: WorkflowHandle[Any, Any]
-    view: DeployView
-    """What its memo says."""
     asked: list[str]
     """The activities that were executed, with their repetitions."""
-    failure: str | None
-    first: WorkflowHistory
+    view: DeployView
+    """What its memo says."""
+    failure: str | None = None
 
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(self.name)
 
-def _activities(deploying: Deploying, asked: list[str]) -> dict[str, Callable[..., Any]]:
-    @activity.defn(name=names.CHECK_UPLOAD)
-    async def check(input: DeployInput) -> CheckedUpload:
-        asked.append("check")
-        if isinstance(deploying.check, Exception):
-            raise deploying.check
-        assert input.upload == "upload-1"
-        return deploying.check
+    async def serve(self, deploying: Deploying) -> None:
+        """Serve the workflow, its build and its other activities."""
+        self.asked = []
 
-    @activity.defn(name=names.BUILD_VERSION)
-    async def build(input: BuildInput) -> None:
-        asked.append("build")
-        assert input.version == VERSION
+        @activity.defn(name=names.CHECK_UPLOAD)
+        async def check(input: DeployInput) -> CheckedUpload:
+            self.asked.append("check")
+            if isinstance(deploying.check, Exception):
+                raise deploying.check
+            assert input.upload == "upload-1"
+            return deploying.check
 
-    @activity.defn(name=names.PUBLISH_UPLOAD)
-    async def publish(input: DeployInput) -> PublishedVersion:
-        asked.append("publish")
-        if asked.count("publish") <= deploying.away:
-            raise ApplicationError(AWAY, type="StoreError", next_retry_delay=deploying.next_try)
-        return deploying.published
+        @activity.defn(name=names.BUILD_VERSION)
+        async def build(input: BuildInput) -> None:
+            self.asked.append("build")
+            assert input.version == VERSION
 
-    @activity.defn(name=names.REMOVE_UPLOAD)
-    async def remove(input: DeployInput) -> None:
-        asked.append("remove")
-        if deploying.remove is not None:
-            raise deploying.remove
+        @activity.defn(name=names.PUBLISH_UPLOAD)
+        async def publish(input: DeployInput) -> PublishedVersion:
+            self.asked.append("publish")
+            if self.asked.count("publish") <= deploying.away:
+                raise ApplicationError(AWAY, type="StoreError", next_retry_delay=deploying.next_try)
+            return deploying.published
 
-    @activity.defn(name=names.UPDATE_RESOURCES)
-    async def update(input: ApplyResourcesInput) -> AppliedResources:
-        return AppliedResources(version=VERSION)
+        @activity.defn(name=names.REMOVE_UPLOAD)
+        async def remove(input: DeployInput) -> None:
+            self.asked.append("remove")
+            if deploying.remove is not None:
+                raise deploying.remove
 
-    return {each.__name__: each for each in (check, build, publish, remove, update)}
+        @activity.defn(name=names.UPDATE_RESOURCES)
+        async def update(input: ApplyResourcesInput) -> AppliedResources:
+            return AppliedResources(version=VERSION)
 
+        workflows = [DeployWorkflow, ApplyResourcesWorkflow]
+        await self.work(self.queue, [check, publish, remove, update], workflows=workflows)
+        await self.work(names.BUILDS_QUEUE, [build])
 
-async def played_deploy(client: Client, shape: str) -> Deployed:
-    """Play a shape to its end."""
-    deploying, asked = DEPLOYS[shape], list[str]()
-    activities = _activities(deploying, asked)
-    build = activities.pop("build")
-    queue = f"{names.CALLBOARD_QUEUE}-{shape}"
-    workflows = [DeployWorkflow, ApplyResourcesWorkflow]
-    async with (
-        staged_worker(client, queue, list(activities.values()), workflows=workflows),
-        staged_worker(client, names.BUILDS_QUEUE, [build]),
-    ):
+    async def play(self) -> None:
+        """Start the deploy, and see how it ends."""
         start = DeployInput(workspace=WORKSPACE, project="shop", upload="upload-1", by="anna")
-        handle = await client.start_workflow(DeployWorkflow.run, start, id=shape, task_queue=queue)
-        failure = None
+        handle = await self.client.start_workflow(DeployWorkflow.run, start, id=self.name, task_queue=self.queue)
         try:
             await handle.result()
         except WorkflowFailureError as error:
-            failure = str(error.cause)
-        description = await handle.describe()
-        view = await description.memo_value(names.MEMO_DEPLOY, type_hint=DeployView)
-        return Deployed(handle, view, asked, failure, await handle.fetch_history())
+            self.failure = str(error.cause)
+        self.view = await (await handle.describe()).memo_value(names.MEMO_DEPLOY, type_hint=DeployView)
+
+
+def _deploy(name: str, **come: Any) -> None:
+    """Keep a shape whose activities come to this."""
+
+    async def play(stage: DeployStage) -> None:
+        await stage.serve(Deploying(**come))
+        await stage.play()
+
+    keep(name, DeployStage, play, server=Server.SKIPPING)
+
+
+_deploy("deploy-completed")
+_deploy("deploy-of-jobs", published=_PUBLISHED.model_copy(update={"has_resources": True}))
+_deploy("deploy-refused", check=ApplicationError(REFUSED, type="ProjectRefused", non_retryable=True))
+_deploy("deploy-store-away-for-a-while", away=3, remove=_AWAY)
+_deploy("deploy-store-away-for-long", away=1, next_try=timedelta(hours=1))

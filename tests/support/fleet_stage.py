@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
 from callboard.schemas.workflow import names
@@ -23,7 +20,7 @@ from callboard.schemas.workflow.fleet import (
     changes_between,
     list_id,
 )
-from tests.support.run_stage import IDENTITY
+from tests.support.stage import IDENTITY, Server, Stage, shape
 from workflows.fleet import FleetWorkflow
 
 DEPLOYED = datetime(2026, 11, 27, tzinfo=UTC)
@@ -63,35 +60,27 @@ def fleet_state(
     return FleetState(members=members, projects=projects, lists=lists)
 
 
-class Fleet:
-    """A running workflow `Fleet`."""
+class FleetStage(Stage):
+    """The workflow `Fleet`, which is terminated with the stage."""
 
-    def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
-        self.handle = handle
+    async def __aexit__(self, *exception: object) -> None:
+        await self.handle.terminate()
+        await super().__aexit__(*exception)
 
-    @classmethod
-    @asynccontextmanager
-    async def up(
-        cls, client: Client, *, successor: bool = False, build_id: str = "recorder", keep: bool = False
-    ) -> AsyncGenerator[Fleet]:
-        """Start the workflow, and serve it by a build until the block ends; with `keep`, another one can go on then."""
-        name = f"fleet-{uuid.uuid4()}"
-        start = FleetInput(successor=successor)
-        fleet = cls(await client.start_workflow(FleetWorkflow.run, start, id=name, task_queue=name))
-        async with fleet.served(client, build_id=build_id):
-            yield fleet
-            if not keep:
-                await fleet.handle.terminate()
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(self.name)
 
-    def served(self, client: Client, *, build_id: str) -> Worker:
-        """Return a worker that serves the workflow; what it loads after another one, it replays."""
-        return Worker(
-            client,
-            task_queue=self.handle.id,
-            workflows=[FleetWorkflow],
-            identity=IDENTITY,
-            build_id=build_id,
+    async def up(self, *, successor: bool = False, build_id: str = IDENTITY) -> Worker:
+        """Start the workflow, and serve it by a build."""
+        await self.client.start_workflow(
+            FleetWorkflow.run, FleetInput(successor=successor), id=self.name, task_queue=self.queue
         )
+        return await self.serve(build_id)
+
+    async def serve(self, build_id: str) -> Worker:
+        """Serve the workflow by a build; what it loads after another one, it replays."""
+        return await self.work(self.queue, workflows=[FleetWorkflow], build_id=build_id)
 
     async def state(self) -> FleetState:
         return await self.handle.query(FleetWorkflow.state)
@@ -99,14 +88,11 @@ class Fleet:
     async def leave(self, *workers: str) -> None:
         await self.handle.execute_update(FleetWorkflow.leave, LeaveRequest(workers=workers))
 
-    async def history(self) -> WorkflowHistory:
-        return await self.handle.fetch_history()
-
 
 class Asking:
     """A worker that asks, and follows what it is told."""
 
-    def __init__(self, fleet: Fleet, name: str, capacity: int = 8, **fields: Any) -> None:
+    def __init__(self, fleet: FleetStage, name: str, capacity: int = 8, **fields: Any) -> None:
         self.fleet = fleet
         self.name = name
         self.capacity = capacity
@@ -164,61 +150,54 @@ class Asking:
         return await self.ask(held=None, warm=None)
 
 
-async def share_a_project(client: Client) -> WorkflowHistory:
-    """Two workers share a project, one leaves, a deploy makes it smaller: the history of all that."""
-    async with Fleet.up(client) as fleet:
-        first, second = Asking(fleet, "first", 2), Asking(fleet, "second", 2)
-        await first.ask({"shop": size(3)})
-        await second.ask({"shop": size(3)})
-        first.running = {"shop": 2}
-        await first.ask({"shop": size(1, deploy=1)})
-        await second.ask()
-        first.running = {}
-        await first.ask()
-        await fleet.leave("first")
-        await second.ask()
-        return await fleet.history()
+@shape(FleetStage, server=Server.SKIPPING)
+async def fleet_that_shares_a_project(fleet: FleetStage) -> None:
+    """Two workers share a project, one leaves, a deploy makes it smaller."""
+    await fleet.up()
+    first, second = Asking(fleet, "first", 2), Asking(fleet, "second", 2)
+    await first.ask({"shop": size(3)})
+    await second.ask({"shop": size(3)})
+    first.running = {"shop": 2}
+    await first.ask({"shop": size(1, deploy=1)})
+    await second.ask()
+    first.running = {}
+    await first.ask()
+    await fleet.leave("first")
+    await second.ask()
 
 
-async def keep_to_a_limit(client: Client) -> WorkflowHistory:
-    """Two workers have a limit for all projects together, which one of them lowers: the history of all that."""
-    async with Fleet.up(client) as fleet:
-        first, second = Asking(fleet, "first", 4, max_machines=4), Asking(fleet, "second", 4, max_machines=4)
-        await first.ask({"shop": size(4)})
-        first.running = {"shop": 3}
-        await second.ask({"mail": size(4, deploy=1)})
-        await first.ask()
-        await second.ask()
-        first.running = {}
-        await first.ask(max_machines=2)
-        await second.ask()
-        return await fleet.history()
+@shape(FleetStage, server=Server.SKIPPING)
+async def fleet_that_keeps_to_a_limit(fleet: FleetStage) -> None:
+    """Two workers have a limit for all projects together, which one of them lowers."""
+    await fleet.up()
+    first, second = Asking(fleet, "first", 4, max_machines=4), Asking(fleet, "second", 4, max_machines=4)
+    await first.ask({"shop": size(4)})
+    first.running = {"shop": 3}
+    await second.ask({"mail": size(4, deploy=1)})
+    await first.ask()
+    await second.ask()
+    first.running = {}
+    await first.ask(max_machines=2)
+    await second.ask()
 
 
-async def keep_leases(client: Client) -> WorkflowHistory:
-    """Two workers keep their leases while Attempts come and go, and one leaves: the history of all that."""
-    async with Fleet.up(client) as fleet:
-        first, second = Asking(fleet, "first", 4), Asking(fleet, "second", 4)
-        await first.ask({"shop": size(3), "mail": size(1)})
-        await second.ask({"shop": size(3), "mail": size(1)})
-        await first.ask()
-        await first.ask()
-        await second.ask()
-        await second.ask()
-        first.running = {"shop": 2}
-        await first.keep()
-        await second.keep()
-        first.running = {}
-        await first.keep()
-        await fleet.leave("second")
-        await first.ask()
-        await first.ask()
-        await first.keep()
-        return await fleet.history()
-
-
-FLEETS = {
-    "fleet-that-shares-a-project": share_a_project,
-    "fleet-that-keeps-to-a-limit": keep_to_a_limit,
-    "fleet-that-keeps-leases": keep_leases,
-}
+@shape(FleetStage, server=Server.SKIPPING)
+async def fleet_that_keeps_leases(fleet: FleetStage) -> None:
+    """Two workers keep their leases while Attempts come and go, and one leaves."""
+    await fleet.up()
+    first, second = Asking(fleet, "first", 4), Asking(fleet, "second", 4)
+    await first.ask({"shop": size(3), "mail": size(1)})
+    await second.ask({"shop": size(3), "mail": size(1)})
+    await first.ask()
+    await first.ask()
+    await second.ask()
+    await second.ask()
+    first.running = {"shop": 2}
+    await first.keep()
+    await second.keep()
+    first.running = {}
+    await first.keep()
+    await fleet.leave("second")
+    await first.ask()
+    await first.ask()
+    await first.keep()

@@ -23,7 +23,8 @@ from callboard.schemas.workflow.handoff import (
 )
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, Part, RunStage, completed
+from tests.support.run_stage import Part, RunStage, completed
+from tests.support.stage import DEADLINE
 
 CODE = HandoffField(name="code", pattern="[0-9]{6}", secret=True)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,19 +13,18 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.inbox import CodeWait, GiveCodeInput, GivenCode, InboxInput, PushedCode
 from callboard.temporal.inboxes import Inboxes
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
+from tests.support.stage import DEADLINE, WORKSPACE, Server, Stage, shape
 from workflows.inbox import InboxWorkflow
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class InboxStage:
+class InboxStage(Stage):
     """One Inbox, what it has offered, and who has got it."""
 
     def __init__(self, client: Client, name: str) -> None:
+        super().__init__(client, name, queue=names.CALLBOARD_QUEUE)
         self._inboxes = Inboxes(client)
-        self._client = client
-        self._name = name
         self.offers: list[tuple[str, list[str]]] = []
         """Contents, and the ids of the Handoffs that each was offered to."""
         self.given: list[tuple[str, str]] = []
@@ -39,20 +36,20 @@ class InboxStage:
 
     @property
     def handle(self) -> WorkflowHandle[Any, None]:
-        return self._client.get_workflow_handle(names.inbox_workflow_id("shop", self._name))
+        return self.client.get_workflow_handle(names.inbox_workflow_id("shop", self.name))
 
     async def start(self) -> WorkflowHandle[Any, None]:
         """Start it before any signal does. While the result of this handle is waited for, the server skips time."""
-        return await self._client.start_workflow(
+        return await self.client.start_workflow(
             InboxWorkflow.run,
             InboxInput(workspace=WORKSPACE, project="shop"),
             id=self.handle.id,
-            task_queue=names.CALLBOARD_QUEUE,
+            task_queue=self.queue,
         )
 
     async def push(self, content: str) -> None:
-        code = PushedCode(id=f"{self._name}-{content}", content=content)
-        await self._inboxes.push(WORKSPACE, "shop", self._name, code)
+        code = PushedCode(id=f"{self.name}-{content}", content=content)
+        await self._inboxes.push(WORKSPACE, "shop", self.name, code)
 
     async def wait(
         self, handoff_id: str, pattern: str | None = None, *, since: datetime = LONG_AGO, minutes: float = 15
@@ -64,16 +61,14 @@ class InboxStage:
             since=since,
             until=datetime.now(UTC) + timedelta(minutes=minutes),
         )
-        await self._inboxes.wait(WORKSPACE, "shop", self._name, wait)
+        await self._inboxes.wait(WORKSPACE, "shop", self.name, wait)
 
     async def offered(self, number: int) -> None:
         """Wait until a code was offered so many times."""
         await until(lambda: len(self.offers) >= number, DEADLINE)
 
-    @asynccontextmanager
-    async def served(self) -> AsyncGenerator[None]:
-        async with staged_worker(self._client, names.CALLBOARD_QUEUE, [self._give_code], workflows=[InboxWorkflow]):
-            yield
+    async def serve(self) -> None:
+        await self.work(self.queue, [self._give_code], workflows=[InboxWorkflow])
 
     @activity.defn(name=names.GIVE_CODE)
     async def _give_code(self, input: GiveCodeInput) -> GivenCode:
@@ -92,35 +87,26 @@ class InboxStage:
         return GivenCode(closed=tuple(closed))
 
 
-async def codes_before_and_after_their_questions(client: Client) -> InboxStage:
-    """On a server whose clock goes as others do."""
-    inbox = InboxStage(client, "codes-before-and-after-their-questions")
-    async with inbox.served():
-        await inbox.push("old")
-        await inbox.push("new")
-        await inbox.wait("first")
-        await inbox.offered(1)
-        await inbox.wait("digits", "[0-9]")
-        await inbox.offered(2)
-        await inbox.wait("second")
-        await inbox.offered(3)
-        await inbox.push("12")
-        await inbox.handle.result()
-    return inbox
+@shape(InboxStage)
+async def codes_before_and_after_their_questions(inbox: InboxStage) -> None:
+    await inbox.serve()
+    await inbox.push("old")
+    await inbox.push("new")
+    await inbox.wait("first")
+    await inbox.offered(1)
+    await inbox.wait("digits", "[0-9]")
+    await inbox.offered(2)
+    await inbox.wait("second")
+    await inbox.offered(3)
+    await inbox.push("12")
+    await inbox.handle.result()
 
 
-async def code_that_nobody_takes(skipping: Client) -> InboxStage:
-    """On a server that skips time."""
-    inbox = InboxStage(skipping, "code-that-nobody-takes")
+@shape(InboxStage, server=Server.SKIPPING)
+async def code_that_nobody_takes(inbox: InboxStage) -> None:
     inbox.ended.add("gone")
     handle = await inbox.start()
     await inbox.push("kept")
     await inbox.wait("gone")
-    async with inbox.served():
-        await handle.result()
-    return inbox
-
-
-INBOXES = {"codes-before-and-after-their-questions": codes_before_and_after_their_questions}
-SKIPPING_INBOXES = {"code-that-nobody-takes": code_that_nobody_takes}
-"""The shapes, by the names of their histories."""
+    await inbox.serve()
+    await handle.result()

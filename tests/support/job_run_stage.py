@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Self
 
@@ -41,7 +40,7 @@ from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink, Sealed
 from callboard.temporal.closing import wait_for_result
 from callboard.temporal.worker_deployment import deployment_config
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
+from tests.support.stage import DEADLINE, WORKSPACE, Stage
 from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
@@ -150,15 +149,14 @@ async def one_by_one(input: JobItemsInput) -> JobItemsResult:
     return JobItemsResult(progress=before.model_copy(update=changed))
 
 
-class JobRunStage:
+class JobRunStage(Stage):
     """One JobRun, its worker, and what it asked of that."""
 
     def __init__(self, client: Client, name: str, *, build_id: str | None = None) -> None:
-        self.client = client
+        super().__init__(client, name)
         self.project = name
         self.build_id = build_id
         self.job_run_id = names.job_run_id(hashlib.sha256(name.encode()).hexdigest()[: names.JOB_RUN_TOKEN_LENGTH])
-        self.queue = f"{names.CALLBOARD_QUEUE}-{name}"
         self.locks: list[JobLockInput] = []
         self.releases: list[JobLockInput] = []
         self.pieces: list[JobItemsInput] = []
@@ -180,9 +178,10 @@ class JobRunStage:
             maximum_attempts=3,
             request_timeout=timedelta(minutes=10),
         )
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
+    async def serve(self) -> None:
+        """Serve JobRuns, what stands around them, and their Validates."""
+
         @activity.defn(name=names.ACQUIRE_JOB_LOCK)
         async def acquire(input: JobLockInput) -> JobLockResult:
             self.locks.append(input)
@@ -207,19 +206,17 @@ class JobRunStage:
             self.awaits.append(input)
             await self.on_await(input)
 
-        worker = staged_worker(
-            self.client,
+        await self.work(
             self.queue,
             [acquire, release, prepare, execute, wait],
             workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
             deployment_config=deployment_config(self.build_id, VersioningBehavior.AUTO_UPGRADE),
             max_cached_workflows=0,  # Each workflow task replays all that was before.
         )
-        await self._stack.enter_async_context(worker)
-        return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        await self._stack.aclose()
+    async def __aenter__(self) -> Self:
+        await self.serve()
+        return self
 
     @property
     def handle(self) -> WorkflowHandle[JobRunWorkflow, JobRunView]:

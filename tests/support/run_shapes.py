@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -28,7 +26,6 @@ from tests.support.delivery_inputs import sealed, webhook
 from tests.support.handoffs import Asking, answer_handoff, open_link, withdraw_handoff
 from tests.support.run_stage import (
     CANCELED,
-    DEADLINE,
     Gone,
     HeldAttempt,
     Part,
@@ -39,41 +36,27 @@ from tests.support.run_stage import (
     interrupted,
     raises,
 )
-from tests.support.temporal_servers import skipping_stage
+from tests.support.stage import DEADLINE, Server, keep, name_of_shape
 
 Play = Callable[[RunStage], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How to bring a Run to its end."""
+def _keep(name: str, play: Play, server: Server = Server.DEV) -> None:
+    """Keep a shape that ends with its Run."""
 
-    play: Play
-    passes_time: bool = False
-    """It needs a server that can skip time."""
-
-
-SHAPES: dict[str, Shape] = {}
-
-
-def _shape(play: Play) -> Play:
-    SHAPES[play.__name__.replace("_", "-")] = Shape(play)
-    return play
-
-
-def _long_shape(play: Play) -> Play:
-    SHAPES[play.__name__.replace("_", "-")] = Shape(play, passes_time=True)
-    return play
-
-
-@asynccontextmanager
-async def played(shape: str, client: Client, name: str) -> AsyncGenerator[RunStage]:
-    """The stage on which a Run of this shape has ended, on the client's server or one that skips time."""
-    passes_time = SHAPES[shape].passes_time
-    async with skipping_stage(name, RunStage) if passes_time else RunStage(client, name) as stage:
-        await SHAPES[shape].play(stage)
+    async def to_its_end(stage: RunStage) -> None:
+        await play(stage)
         stage.outcome = await stage.ended()
-        yield stage
+
+    keep(name, RunStage, to_its_end, server=server)
+
+
+def _shape(play: Play) -> None:
+    _keep(name_of_shape(play), play)
+
+
+def _long_shape(play: Play) -> None:
+    _keep(name_of_shape(play), play, Server.OWN_SKIPPING)
 
 
 # Attempts that end as a script says.
@@ -86,7 +69,7 @@ def _scripted(name: str, *parts: Part, sink: dict[str, Any] | None = None, **fie
         await stage.serve(*parts)
         await stage.start(**fields, sink=None if sink is None else _sink(stage, **sink))
 
-    SHAPES[name] = Shape(play)
+    _keep(name, play)
 
 
 def _sink(stage: RunStage, **fields: Any) -> SealedSink:
@@ -325,7 +308,7 @@ def _stored(name: str, outcome: AttemptOutcome, then: AttemptOutcome, **fields: 
         await stage.serve(interrupted(), ends(then))
         await stage.start(**fields)
 
-    SHAPES[name] = Shape(play)
+    _keep(name, play)
 
 
 _stored("lost-after-it-completed", completed('"stored"'), completed())
@@ -362,7 +345,7 @@ def _canceled(name: str, *, stops: AttemptOutcome | None = None, **held: bool) -
         await attempt.began.wait()
         await stage.cancel()
 
-    SHAPES[name] = Shape(play)
+    _keep(name, play)
 
 
 _canceled("cancel-running", announced=True, stops=CANCELED)
@@ -447,7 +430,7 @@ def _at_once(
             await stage.cancel()
         await stage.serve_runs()
 
-    SHAPES[name] = Shape(play)
+    _keep(name, play)
 
 
 _at_once("cancel-as-it-completes", completed())

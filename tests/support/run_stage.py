@@ -6,12 +6,10 @@ The tests and `hosting/scripts/record_histories.py` play the same shapes (`tests
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Protocol, Self
+from typing import Any
 
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
@@ -42,6 +40,7 @@ from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunI
 from callboard.temporal import closing
 from callboard.temporal.closing import wait_for_outcome
 from tests.support.polling import until
+from tests.support.stage import DEADLINE, WORKSPACE, Stage
 from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -51,31 +50,8 @@ from workflows.validate import ValidateWorkflow
 WORKFLOWS = (RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow)
 """All that a worker has on the common queue."""
 
-WORKSPACE = "00000000-0000-0000-0000-000000000000"
-IDENTITY = "recorder"
-"""Of every client and worker here: histories hold it, and it must not be a host's name."""
-
-DEADLINE = 60.0
-"""Seconds of real time within which anything that a test waits for must have happened."""
-
-_LONGEST = 50
-"""Characters of a name."""
-
 Part = Callable[[AttemptInput], Coroutine[Any, Any, AttemptOutcome]]
 """What one Attempt does."""
-
-
-def name_of(test: str) -> str:
-    """A name for a project that is this test's alone, short enough for the ids of its Runs."""
-    name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")
-    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7].strip('-')}-{digest}"
-
-
-class Skip(Protocol):
-    """Lets a server's clock go forward; see `RunStage.pass_time`."""
-
-    async def __call__(self, duration: timedelta, *, held: bool) -> None: ...
 
 
 def run_input(project: str, **fields: Any) -> RunInput:
@@ -209,20 +185,6 @@ class Gone:
         activity.raise_complete_async()
 
 
-def staged_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]] = (), **options: Any) -> Worker:
-    """A worker whose name says nothing of this host, and that passes heartbeats on at once."""
-    throttle = timedelta(milliseconds=20)
-    return Worker(
-        client,
-        task_queue=queue,
-        activities=activities,
-        identity=IDENTITY,
-        max_heartbeat_throttle_interval=throttle,
-        default_heartbeat_throttle_interval=throttle,
-        **options,
-    )
-
-
 @asynccontextmanager
 async def both_queues(client: Client, **options: Any) -> AsyncGenerator[None]:
     """Serve the queue of Runs, and that of AuthSessions and JobRuns, by workers with these options."""
@@ -233,31 +195,14 @@ async def both_queues(client: Client, **options: Any) -> AsyncGenerator[None]:
         yield
 
 
-class RunStage:
+class RunStage(Stage):
     """One Run, its workers, and what it asked of them."""
 
-    def __init__(
-        self,
-        client: Client,
-        name: str,
-        *,
-        queue: str | None = None,
-        skip: Skip | None = None,
-    ) -> None:
-        """Nothing is started yet.
-
-        Args:
-            client: Of a server with our search attributes.
-            name: Unique on that server: of the project and the Run.
-            queue: Of its workflow; one of its own if absent.
-            skip: Lets time pass, on a server that can skip it.
-        """
-        self.client = client
+    def __init__(self, client: Client, name: str, *, queue: str | None = None) -> None:
+        super().__init__(client, name, queue=queue)
         self.project = name
         self.run_id = f"run-{name}"
         self.worker = f"worker-{name}"
-        self.queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
-        self._skip = skip
         self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0, "max_concurrent_workflow_tasks": 1}
         """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before. One comes after the
         other: for the next one, the SDK would evict a workflow whose local activity still runs, and its task be lost
@@ -275,16 +220,8 @@ class RunStage:
         self.on_lost: Callable[[InterruptedInput], Awaitable[AttemptOutcome | None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
         """Set by whoever has waited for it."""
-        self._stack = AsyncExitStack()
         self._control: Worker | None = None
         self._attempts: Worker | None = None
-
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self._stack.aclose()
 
     @property
     def handle(self) -> WorkflowHandle[RunWorkflow, RunOutcome]:
@@ -316,8 +253,7 @@ class RunStage:
             self.counted.append(input)
 
         activities = [record_lost, collect_variables, count_run, *self.light_activities()]
-        self._control = staged_worker(self.client, self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
-        await self._stack.enter_async_context(self._control)
+        self._control = await self.work(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
 
     async def stop_serving_runs(self) -> None:
         """What happens from now on waits for the next `serve_runs`, and so comes in one workflow task."""
@@ -336,8 +272,7 @@ class RunStage:
             return outcome
 
         activities = [attempt, *self.browser_activities()]
-        self._attempts = staged_worker(self.client, names.project_queue(self.project), activities)
-        await self._stack.enter_async_context(self._attempts)
+        self._attempts = await self.work(names.project_queue(self.project), activities)
 
     async def one_attempt(self, input: AttemptInput) -> AttemptOutcome:
         """What its part of the script comes to."""
@@ -355,9 +290,7 @@ class RunStage:
             self.stops.append(input)
             return await self.on_stop(input)
 
-        await self._stack.enter_async_context(
-            staged_worker(self.client, names.worker_queue(self.worker), [stop_attempt])
-        )
+        await self.work(names.worker_queue(self.worker), [stop_attempt])
 
     def light_activities(self) -> list[Callable[..., Any]]:
         """More of them, on the queue of the workflows."""
@@ -396,16 +329,6 @@ class RunStage:
         self.on_stop = stop
         return held
 
-    async def pass_time(self, *, held: bool = False, **duration: float) -> None:
-        """Let the server's clock go forward, and wait for activities that run meanwhile.
-
-        Args:
-            held: One Attempt is on its way and stays so: do not wait for that.
-            duration: As for `timedelta`.
-        """
-        assert self._skip, "this shape needs a server that can skip time"
-        await self._skip(timedelta(**duration), held=held)
-
     # What can be seen of it.
 
     async def events(self, of: str | None = None) -> list[HistoryEvent]:
@@ -430,10 +353,6 @@ class RunStage:
     async def ended(self) -> RunOutcome:
         """Wait for the Run's outcome. Its workflow must have closed by itself, as the outcome says."""
         return await outcome_of(self.handle)
-
-
-PlayRun = Callable[[str], Awaitable[RunStage]]
-"""Plays a shape of a Run, by its name, to its end."""
 
 
 async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:

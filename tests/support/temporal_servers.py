@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -23,7 +21,7 @@ from callboard.settings import Settings
 from callboard.temporal.client import connect
 from callboard.temporal.data_converter import data_converter
 from callboard.temporal.namespace import Retention, ensure_namespace
-from tests.support.run_stage import IDENTITY, RunStage
+from tests.support.stage import IDENTITY
 
 CONVERTER = data_converter(Settings(), NAMESPACE)
 """What converts payloads and failures in the product, here without encryption."""
@@ -65,24 +63,10 @@ async def skipping_client() -> AsyncGenerator[Client]:
 
 
 @asynccontextmanager
-async def skipping_stage[S: RunStage](name: str, kind: type[S]) -> AsyncGenerator[S]:
-    """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
+async def held_client() -> AsyncGenerator[Client]:
+    """A client of such a server that does not let its clock go forward by itself, as the environment's own does."""
     async with skipping_environment() as environment:
-        # Not the environment's own client, which skips time by itself while it waits for a result.
-        client = await environment.connect_client(data_converter=CONVERTER, identity=IDENTITY)
-
-        async def skip(duration: timedelta, *, held: bool) -> None:
-            # The server holds its clock for each activity, from when it is scheduled until it ends. Its count must be
-            # as it was afterwards, however the activity has fared: else time runs on by itself, or never again.
-            clock = environment.client.test_service
-            if held:
-                await clock.unlock_time_skipping(UnlockTimeSkippingRequest())
-            await environment.sleep(duration)
-            if held:
-                await clock.lock_time_skipping(LockTimeSkippingRequest())
-
-        async with kind(client, name, skip=skip) as stage:
-            yield stage
+        yield await environment.connect_client(data_converter=CONVERTER, identity=IDENTITY)
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from temporalio.client import Client
 
 from tests.support.attempt_worker import AttemptLab, Served, open_attempt_lab, serve_lab
 from tests.support.control_worker import Delivering, delivering
-from tests.support.run_stage import RunStage, name_of
+from tests.support.run_stage import RunStage
+from tests.support.stage import name_of
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.webhook_receiver import Receiver, receiver
 

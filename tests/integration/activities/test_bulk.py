@@ -41,7 +41,8 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import IDENTITY, WORKSPACE, run_input
+from tests.support.run_stage import run_input
+from tests.support.stage import IDENTITY, WORKSPACE
 from workflows.bulk import BulkWorkflow
 
 SECRET = "a-secret-key-of-this-test"

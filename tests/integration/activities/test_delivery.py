@@ -20,7 +20,8 @@ from tests.support.control_worker import DEADLINE, SECRET, Delivering, deliverin
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, RunStage, completed, ends
+from tests.support.run_stage import RunStage, completed, ends
+from tests.support.stage import WORKSPACE
 from tests.support.webhook_receiver import Received, Receiver, answers, closes, hangs, receiver
 
 HIDDEN = "t0p-s3cret"

@@ -25,7 +25,8 @@ from tests.support.delivery_inputs import QUICK, RING, sealed, webhook
 from tests.support.handoffs import Asking, answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, RunStage
+from tests.support.run_stage import RunStage
+from tests.support.stage import WORKSPACE
 from tests.support.webhook_receiver import Received, Reply, answers, receiver
 
 

@@ -37,7 +37,8 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, RunStage, no_variables, run_input, start_run
+from tests.support.run_stage import WORKFLOWS, RunStage, no_variables, run_input, start_run
+from tests.support.stage import DEADLINE, IDENTITY
 from tests.support.webhook_receiver import answers, receiver
 from workflows.job_lock import JobLockWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow

@@ -41,7 +41,8 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends, no_variables
+from tests.support.run_stage import WORKFLOWS, ends, no_variables
+from tests.support.stage import DEADLINE, IDENTITY
 from workflows.apply_resources import ApplyResourcesWorkflow
 
 SECRET = "correct horse battery staple"

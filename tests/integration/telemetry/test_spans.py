@@ -21,7 +21,8 @@ from callboard.schemas.workflow import names
 from callboard.telemetry.spans import Spans
 from tests.support.auth_stage import LoginStage
 from tests.support.repository import REPOSITORY
-from tests.support.run_stage import WORKFLOWS, HeldAttempt, RunStage, completed, ends, failed, name_of
+from tests.support.run_stage import WORKFLOWS, HeldAttempt, RunStage, completed, ends, failed
+from tests.support.stage import name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
 HISTORIES = REPOSITORY / "tests" / "histories"

@@ -18,7 +18,8 @@ from callboard.settings import Settings
 from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
-from tests.support.run_stage import IDENTITY, WORKFLOWS, RunStage, both_queues, name_of, no_variables
+from tests.support.run_stage import WORKFLOWS, RunStage, both_queues, no_variables
+from tests.support.stage import IDENTITY, name_of
 from tests.support.temporal_servers import dev_client, set_up_namespace
 from tests.support.temporal_servers import temporal as temporal
 

@@ -19,7 +19,8 @@ from callboard.temporal.runs import Runs, RunState
 from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, good
 from tests.support.encryption import with_encryption
-from tests.support.run_stage import WORKSPACE, completed, ends
+from tests.support.run_stage import completed, ends
+from tests.support.stage import WORKSPACE
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 LONG = timedelta(seconds=20)

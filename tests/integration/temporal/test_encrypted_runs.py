@@ -32,15 +32,8 @@ from tests.support.auth_session_calls import being
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
 from tests.support.polling import until
-from tests.support.run_stage import (
-    WORKSPACE,
-    HeldAttempt,
-    RunStage,
-    completed,
-    ends,
-    failed,
-    run_input,
-)
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, failed, run_input
+from tests.support.stage import WORKSPACE
 
 PLANTED = "pl4nted-s3cret"
 

@@ -20,7 +20,8 @@ from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage, good
 from tests.support.handoffs import Asking
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, RunStage, completed, ends
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends
+from tests.support.stage import DEADLINE, WORKSPACE
 
 ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
 

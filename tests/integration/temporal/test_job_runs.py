@@ -25,7 +25,7 @@ from callboard.schemas.workflow.job_run import (
 from callboard.temporal.job_runs import JobRuns, JobRunState
 from tests.support.job_run_stub import CONTINUE, FINISH, StubJobRun
 from tests.support.polling import until
-from tests.support.run_stage import IDENTITY, WORKSPACE
+from tests.support.stage import IDENTITY, WORKSPACE
 from tests.support.temporal_servers import set_up_namespace
 from workflows.job_lock import JobLockWorkflow
 

@@ -37,7 +37,7 @@ from tests.support.encryption import ENCRYPTION_KEY, with_encryption
 from tests.support.job_run_stub import FINISH, StubJobRun
 from tests.support.polling import until
 from tests.support.present import assert_has
-from tests.support.run_stage import IDENTITY, WORKSPACE
+from tests.support.stage import IDENTITY, WORKSPACE
 from tests.support.temporal_servers import set_up_namespace
 from workflows.trigger_job import TriggerJobWorkflow
 

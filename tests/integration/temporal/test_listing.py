@@ -25,7 +25,8 @@ from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
 from tests.support.constants import SOMEBODY
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, HeldAttempt, RunStage, completed, ends, failed, run_input
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, failed, run_input
+from tests.support.stage import WORKSPACE
 from workflows import visibility
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"

@@ -13,7 +13,8 @@ from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import FIRST, LoginStage, bad, good
 from tests.support.encryption import with_encryption
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, interrupted
+from tests.support.run_stage import HeldAttempt, completed, ends, interrupted
+from tests.support.stage import WORKSPACE
 
 
 async def status(stage: LoginStage, run_id: str | None = None) -> RunStatus:

@@ -20,7 +20,8 @@ from callboard.temporal import closing, run_waits
 from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.runs import Runs, RunState
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, HeldAttempt, RunStage, completed, ends, run_input
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, run_input
+from tests.support.stage import WORKSPACE
 
 LONG = timedelta(seconds=30)
 COMPLETED = RunOutcome(status=RunStatus.COMPLETED)

@@ -21,17 +21,8 @@ from callboard.temporal.runs import Runs, RunState
 from tests.support.constants import SOMEBODY
 from tests.support.encryption import with_encryption
 from tests.support.present import assert_has, present
-from tests.support.run_stage import (
-    WORKSPACE,
-    HeldAttempt,
-    RunStage,
-    completed,
-    ends,
-    failed,
-    outcome_of,
-    run_input,
-    start_run,
-)
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, failed, outcome_of, run_input, start_run
+from tests.support.stage import WORKSPACE
 from workflows.outcomes import close
 from workflows.run_workflow import RunWorkflow
 

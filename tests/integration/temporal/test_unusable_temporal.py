@@ -25,7 +25,8 @@ from callboard.temporal.runs import Runs
 from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import LoginStage
 from tests.support.constants import SOMEBODY
-from tests.support.run_stage import WORKSPACE, run_input
+from tests.support.run_stage import run_input
+from tests.support.stage import WORKSPACE
 
 A_WEEK = Retention(timedelta(days=7), timedelta(days=8))
 Call = Callable[[Client, LoginStage], Coroutine[Any, Any, Any]]

@@ -1,20 +1,18 @@
-"""The servers that Runs are staged on, and a stage of its own for each test."""
+"""The servers that workflows are staged on, and a stage of its own for each test."""
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 
 import pytest
 from temporalio.client import Client
 
-from tests.support.auth_shapes import played_login
+from tests.support.activity_shapes import ActivityStage
 from tests.support.auth_stage import LoginStage
+from tests.support.deploy_shapes import DeployStage
 from tests.support.job_run_stage import JobRunStage
-from tests.support.run_shapes import played
-from tests.support.run_stage import PlayRun, RunStage
+from tests.support.run_stage import RunStage
+from tests.support.shapes import Play, playing
+from tests.support.stage import name_of
 from tests.support.temporal_servers import dev_client, dev_server, skipping_client
-
-PlayLogin = Callable[[str], Awaitable[LoginStage]]
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +31,7 @@ async def skipping() -> AsyncIterator[Client]:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """Unique: of the test."""
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    return name_of(request.node.name)
 
 
 @pytest.fixture
@@ -44,13 +42,8 @@ async def stage(name: str, temporal: Client) -> AsyncIterator[RunStage]:
 
 
 @pytest.fixture
-async def play(name: str, temporal: Client) -> AsyncIterator[PlayRun]:
-    """Plays a shape to its end; the stage, to see what happened."""
-    async with AsyncExitStack() as stages:
-
-        async def play(shape: str) -> RunStage:
-            return await stages.enter_async_context(played(shape, temporal, name))
-
+async def play(name: str, temporal: Client) -> AsyncIterator[Play[RunStage]]:
+    async with playing(RunStage, temporal, name) as play:
         yield play
 
 
@@ -62,13 +55,20 @@ async def login_stage(name: str, temporal: Client) -> AsyncIterator[LoginStage]:
 
 
 @pytest.fixture
-async def play_login(name: str, temporal: Client) -> AsyncIterator[PlayLogin]:
-    """Plays a shape with an AuthSession to its end."""
-    async with AsyncExitStack() as stages:
+async def play_login(name: str, temporal: Client) -> AsyncIterator[Play[LoginStage]]:
+    async with playing(LoginStage, temporal, name) as play:
+        yield play
 
-        async def play(shape: str) -> LoginStage:
-            return await stages.enter_async_context(played_login(shape, temporal, name))
 
+@pytest.fixture
+async def play_activity(name: str, skipping: Client) -> AsyncIterator[Play[ActivityStage]]:
+    async with playing(ActivityStage, skipping, name) as play:
+        yield play
+
+
+@pytest.fixture
+async def play_deploy(name: str, skipping: Client) -> AsyncIterator[Play[DeployStage]]:
+    async with playing(DeployStage, skipping, name) as play:
         yield play
 
 

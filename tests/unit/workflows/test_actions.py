@@ -7,7 +7,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from tests.support.auth_stage import LoginStage
-from tests.support.run_stage import PlayRun, RunStage, completed, ends
+from tests.support.run_stage import RunStage, completed, ends
+from tests.support.shapes import Play
 
 _BILLED = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -38,7 +39,7 @@ def actions(events: Sequence[HistoryEvent]) -> int:
     [("success", 3), ("success-announced", 6), ("all-failed", 6), ("retry", 6), ("retry-later", 8)],
 )
 async def test_a_run_takes_few_actions_and_one_for_each_attempt_that_reads_variables(
-    play: PlayRun, shape: str, expected: int
+    play: Play[RunStage], shape: str, expected: int
 ):
     stage = await play(shape)
     assert actions(await stage.events()) == expected + len(stage.collected)

@@ -9,15 +9,18 @@ from temporalio.exceptions import CancelledError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.alert import AlertRule, EndedRun
 from callboard.schemas.workflow.run import RunStatus
-from tests.support.alert_stage import FAILURES, RATE, AlertStage, alerts_opened_and_closed, told_of
-from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, RunStage
+from tests.support.alert_stage import FAILURES, RATE, AlertStage, told_of
+from tests.support.run_stage import HeldAttempt, RunStage
+from tests.support.shapes import Play, played
+from tests.support.stage import WORKSPACE
 from tests.support.temporal_servers import LONG_HISTORY
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-async def test_each_rule_is_told_of_as_it_is_broken_and_as_it_holds_again(skipping: Client) -> None:
-    stage = await alerts_opened_and_closed(skipping)
+async def test_each_rule_is_told_of_as_it_is_broken_and_as_it_holds_again(skipping: Client, name: str) -> None:
+    async with played(AlertStage, "alerts-opened-and-closed", skipping, name) as stage:
+        pass
     assert stage.of(FAILURES) == [("opened", ("a", "c")), ("closed", ("a", "c"))]
     assert stage.of(RATE) == [(what, runs) for runs in (("a", "c"), ("c", "e")) for what in ("opened", "closed")]
     by_time = {each.rule: each for each in stage.told if not each.is_open}[FAILURES]
@@ -35,10 +38,11 @@ def test_a_rate_of_success_is_kept_by_as_many_runs_as_it_says(failures: int, is_
 
 
 async def test_it_goes_on_with_a_fresh_history_and_ends_with_its_project(temporal: Client, name: str) -> None:
-    stage, rules = AlertStage(temporal, name), told_of(FAILURES)
-    await stage.end("first", failed=True, rules=rules)
-    first = (await stage.handle.describe()).run_id
-    async with stage.served():
+    rules = told_of(FAILURES)
+    async with AlertStage(temporal, name) as stage:
+        await stage.end("first", failed=True, rules=rules)
+        first = (await stage.handle.describe()).run_id
+        await stage.serve()
         ended = 0
         while (await stage.handle.describe()).run_id == first:
             assert ended < 2 * LONG_HISTORY
@@ -58,7 +62,7 @@ async def test_it_goes_on_with_a_fresh_history_and_ends_with_its_project(tempora
     assert await stage.alerts.list_all(WORKSPACE, name) == [], "nothing is open of a project that is gone"
 
 
-async def test_the_end_of_a_run_is_counted_if_its_project_has_alerts(play: PlayRun) -> None:
+async def test_the_end_of_a_run_is_counted_if_its_project_has_alerts(play: Play[RunStage]) -> None:
     stage = await play("counted-for-alerts")
     (input,) = stage.counted
     assert (input.run.id, input.run.failed, input.project) == (stage.run_id, True, stage.project)

@@ -17,10 +17,11 @@ from callboard.schemas.workflow.auth import (
     SavedBack,
 )
 from callboard.schemas.workflow.run import RunStatus
-from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, START_URL, LoginStage, good, made_by, not_made
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, completed, ends
+from tests.support.run_stage import completed, ends
+from tests.support.shapes import shapes_of
+from tests.support.stage import WORKSPACE
 from tests.support.temporal_servers import LONG_HISTORY
 from workflows import visibility
 
@@ -269,4 +270,4 @@ async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer
 
 def test_every_login_shape_is_known_by_a_test():
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [shape for shape in LOGIN_SHAPES if f'"{shape}"' not in text] == []
+    assert [shape for shape in shapes_of(LoginStage) if f'"{shape}"' not in text] == []

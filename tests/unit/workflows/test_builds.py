@@ -17,7 +17,7 @@ from callboard.temporal.worker_deployment import Build, deployment_config, descr
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE
+from tests.support.stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.job_lock import JobLockWorkflow

@@ -20,7 +20,8 @@ from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_outcomes import assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, ends, scheduled
+from tests.support.run_stage import ends, scheduled
+from tests.support.stage import WORKSPACE
 from workflows import visibility
 
 MADE = LoginState(login_version=1, key="state-1", parameters_key="parameters-create")

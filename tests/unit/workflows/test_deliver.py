@@ -1,8 +1,6 @@
 """Workflow `Deliver` with scripted tries: its schedule, and what it is asked for meanwhile."""
 
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,31 +8,16 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 
 from callboard.schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus
 from callboard.temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import delivery, webhook
-from tests.support.delivery_stage import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
+from tests.support.delivery_stage import DeliveryStage, arrives, asks_to_wait, fails
 from tests.support.present import present
-
-Played = Callable[[str], Awaitable[Play]]
+from tests.support.shapes import Play, playing, shapes_of
 
 DELIVERED = DeliveryOutcome(status=DeliveryStatus.DELIVERED)
-
-
-@asynccontextmanager
-async def skipping(*script: Try) -> AsyncGenerator[Play]:
-    """On a server whose clock goes on by itself while nothing is to be done."""
-    program = Path(sys.executable).parent / "temporal-test-server"
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(program), data_converter=pydantic_data_converter
-    ) as environment:
-        play = Play(environment.client, "skipping", list(script))
-        async with play.served():
-            yield play
 
 
 def delays(at: Sequence[datetime]) -> list[float]:
@@ -46,8 +29,9 @@ def about(expected: Sequence[float]) -> Any:
     return pytest.approx([each + 1 for each in expected], abs=1.1)
 
 
-async def test_a_receiver_that_never_answers_well_is_tried_for_a_day():
-    async with skipping(fails) as play:
+async def test_a_receiver_that_never_answers_well_is_tried_for_a_day(skipping: Client, name: str):
+    async with DeliveryStage(skipping, name) as play:
+        await play.serve(fails)
         outcome = await wait_for_delivery(await play.start())
     assert outcome.status is DeliveryStatus.FAILED
     assert present(outcome.error).message == "The receiver answered 500."
@@ -58,29 +42,28 @@ async def test_a_receiver_that_never_answers_well_is_tried_for_a_day():
     assert play.prepares == 1
 
 
-async def test_a_receiver_may_ask_for_a_wait_and_the_schedule_goes_on():
-    async with skipping(fails, asks_to_wait, fails, arrives) as play:
+async def test_a_receiver_may_ask_for_a_wait_and_the_schedule_goes_on(skipping: Client, name: str):
+    async with DeliveryStage(skipping, name) as play:
+        await play.serve(fails, asks_to_wait, fails, arrives)
         outcome = await (await play.start()).result()
     assert outcome == DELIVERED
     assert delays(play.at) == about([1, 180, 4])
 
 
 @pytest.fixture
-async def played(temporal: Client, name: str) -> Callable[[str], Awaitable[Play]]:
-    async def play(shape: str) -> Play:
-        return await DELIVERIES[shape](temporal, name)
-
-    return play
+async def played(temporal: Client, name: str) -> AsyncIterator[Play[DeliveryStage]]:
+    async with playing(DeliveryStage, temporal, name) as played:
+        yield played
 
 
-def why(play: Play) -> str:
+def why(play: DeliveryStage) -> str:
     assert play.outcome is not None
     assert play.outcome.status is DeliveryStatus.FAILED
     assert play.outcome.error is not None
     return play.outcome.error.message
 
 
-async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played):
+async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Play[DeliveryStage]):
     play = await played("delivery-arrives")
     assert (play.outcome, len(play.at)) == (DELIVERED, 2)
     input = play.inputs[0]
@@ -89,7 +72,7 @@ async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played):
     assert input.delivery.model_copy(update={"sink": expected.sink}) == expected
 
 
-async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Played):
+async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Play[DeliveryStage]):
     play = await played("delivery-given-up")
     assert (why(play), len(play.at)) == ("The receiver answered 410.", 1)
     with pytest.raises(WorkflowFailureError) as failure:  # so that Temporal shows it
@@ -99,11 +82,11 @@ async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Play
     assert (await play.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
-async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: Played):
+async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: Play[DeliveryStage]):
     assert why(await played("delivery-out-of-time")) == "The receiver answered 500."
 
 
-async def test_a_run_without_a_result_is_not_delivered(played: Played):
+async def test_a_run_without_a_result_is_not_delivered(played: Play[DeliveryStage]):
     play = await played("delivery-of-nothing")
     assert (why(play), play.at) == (play.prepared.reason, [])
 
@@ -116,7 +99,9 @@ async def test_a_run_without_a_result_is_not_delivered(played: Played):
         ("delivery-asked-for-as-it-fails", 2),
     ],
 )
-async def test_asked_for_before_its_end_it_is_sent_at_once_or_once_more(played: Played, shape: str, tries: int):
+async def test_asked_for_before_its_end_it_is_sent_at_once_or_once_more(
+    played: Play[DeliveryStage], shape: str, tries: int
+):
     play = await played(shape)
     assert (play.outcome, len(play.at)) == (DELIVERED, tries)
 
@@ -129,13 +114,15 @@ async def test_asked_for_before_its_end_it_is_sent_at_once_or_once_more(played: 
         ("delivery-canceled-before-it-is-sent", 0),
     ],
 )
-async def test_canceled_it_ends_as_soon_as_nothing_of_it_is_under_way(played: Played, shape: str, tries: int):
+async def test_canceled_it_ends_as_soon_as_nothing_of_it_is_under_way(
+    played: Play[DeliveryStage], shape: str, tries: int
+):
     play = await played(shape)
     assert (await play.handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert (why(play), len(play.at)) == ("The Delivery was ended in Temporal, or with its project.", tries)
 
 
-async def test_asked_for_after_its_end_it_is_sent_again(played: Played):
+async def test_asked_for_after_its_end_it_is_sent_again(played: Play[DeliveryStage]):
     play = await played("delivery-once-more")
     assert (play.outcome, len(play.at), play.prepares) == (DELIVERED, 2, 2)
     assert play.inputs[0] == play.inputs[1].model_copy(update={"delivery": play.inputs[0].delivery})
@@ -143,4 +130,4 @@ async def test_asked_for_after_its_end_it_is_sent_again(played: Played):
 
 def test_every_shape_is_known_by_a_test():
     text = Path(__file__).read_text()
-    assert [shape for shape in DELIVERIES if f'"{shape}"' not in text] == []
+    assert [shape for shape in shapes_of(DeliveryStage) if f'"{shape}"' not in text] == []

@@ -28,7 +28,8 @@ from tests.support.handoffs import (
     shown_statuses,
     withdraw_handoff,
 )
-from tests.support.run_stage import HeldAttempt, PlayRun, RunStage, completed
+from tests.support.run_stage import HeldAttempt, RunStage, completed
+from tests.support.shapes import Play
 from workflows import visibility
 
 ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
@@ -67,7 +68,9 @@ async def test_a_question_is_shown_until_a_person_answers_and_that_is_what_the_a
         ("does-not-wait-for-the-answer", [HandoffStatus.WITHDRAWN]),
     ],
 )
-async def test_each_question_has_ended_when_its_run_has(play: PlayRun, shape: str, statuses: list[HandoffStatus]):
+async def test_each_question_has_ended_when_its_run_has(
+    play: Play[RunStage], shape: str, statuses: list[HandoffStatus]
+):
     stage = await play(shape)
     wanted = RunStatus.CANCELED if shape.startswith("cancel") else RunStatus.COMPLETED
     assert (stage.outcome.status, await shown_statuses(stage)) == (wanted, statuses)
@@ -199,7 +202,7 @@ async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(
     assert len(await shown_handoffs(stage)) == MOST_SHOWN
 
 
-async def test_a_webhook_is_told_once_of_what_was_opened(play: PlayRun):
+async def test_a_webhook_is_told_once_of_what_was_opened(play: Play[RunStage]):
     """By a Delivery which outlives the Run, and by none for what was refused."""
     stage = await play("asks-a-person-of-whom-a-webhook-is-told")
     (shown,) = await shown_handoffs(stage)

@@ -22,7 +22,8 @@ from callboard.schemas.workflow.job_run import (
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress, raises, receiver, returns
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, scheduled
+from tests.support.run_stage import scheduled
+from tests.support.stage import DEADLINE
 from tests.support.temporal_servers import skipping_environment
 
 RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE

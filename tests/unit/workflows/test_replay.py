@@ -26,18 +26,10 @@ from temporalio.worker import (
 
 from callboard.settings import Settings
 from callboard.temporal.data_converter import data_converter
-from tests.support.activity_shapes import ACTIVITY_SHAPES
-from tests.support.alert_stage import ALERTS
-from tests.support.auth_shapes import login_histories
-from tests.support.delivery_stage import DELIVERIES
-from tests.support.deploy_shapes import DEPLOYS
-from tests.support.fleet_stage import FLEETS
-from tests.support.inbox_stage import INBOXES, SKIPPING_INBOXES
-from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY
-from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
+from tests.support.shapes import SHAPES, histories_of
 from workflows.alerts import AlertsWorkflow
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.bulk import BulkWorkflow
@@ -156,18 +148,7 @@ async def test_all_of_them_replay_on_a_worker_that_encrypts():
 
 
 def test_every_shape_has_its_history():
-    wanted = [
-        *SHAPES,
-        *DELIVERIES,
-        *JOB_RUNS,
-        *FLEETS,
-        *ACTIVITY_SHAPES,
-        *DEPLOYS,
-        *INBOXES,
-        *SKIPPING_INBOXES,
-        *ALERTS,
-        *(name for names in login_histories().values() for name in names),
-    ]
+    wanted = [name for shape in SHAPES for name in histories_of(shape)]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"
 
 

@@ -20,18 +20,9 @@ from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.closing import wait_for_outcome
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
-from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import (
-    WORKSPACE,
-    HeldAttempt,
-    PlayRun,
-    RunStage,
-    completed,
-    ends,
-    failed,
-    scheduled,
-    sealed_variables,
-)
+from tests.support.run_stage import HeldAttempt, RunStage, completed, ends, failed, scheduled, sealed_variables
+from tests.support.shapes import Play, shapes_of
+from tests.support.stage import WORKSPACE
 from workflows import visibility
 
 PROCESS_CRASHED = {
@@ -53,7 +44,9 @@ PROCESS_CRASHED = {
         ("unexpected-error", 2, "1"),  # an error of the activity itself counts as a failed Attempt
     ],
 )
-async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun, shape: str, attempts: int, result: str):
+async def test_attempts_follow_each_other_until_one_succeeds(
+    play: Play[RunStage], shape: str, attempts: int, result: str
+):
     stage = await play(shape)
     assert (stage.outcome.status, stage.outcome.attempts, stage.outcome.error) == (RunStatus.COMPLETED, attempts, None)
     assert stage.outcome.result == JsonRef(text=result, size=len(result))
@@ -107,7 +100,7 @@ SECOND = {"code": "script-execution-exception", "category": "user", "message": "
     ],
 )
 async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
-    play: PlayRun, shape: str, code: ErrorCode, attempts: int, details: dict[str, Any] | None
+    play: Play[RunStage], shape: str, code: ErrorCode, attempts: int, details: dict[str, Any] | None
 ):
     stage = await play(shape)
     assert stage.outcome.error
@@ -132,21 +125,21 @@ async def test_each_attempt_gets_the_variables_of_its_time(stage: RunStage):
     assert [input.number for input in stage.collected] == [1, 2]
 
 
-async def test_no_variables_are_read_for_a_run_that_was_started_without_any(play: PlayRun):
+async def test_no_variables_are_read_for_a_run_that_was_started_without_any(play: Play[RunStage]):
     stage = await play("without-variables")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert [input.variables for input in stage.inputs] == [None, None]
     assert stage.collected == []
 
 
-async def test_an_attempt_waits_for_a_store_that_is_away(play: PlayRun):
+async def test_an_attempt_waits_for_a_store_that_is_away(play: Play[RunStage]):
     stage = await play("variables-when-the-store-is-back")
     assert stage.outcome.status is RunStatus.COMPLETED
     (input,) = stage.inputs
     assert present(input.variables).key == f"runs/p/{stage.run_id}/variables-1.sealed"
 
 
-async def test_a_run_whose_variables_cannot_be_opened_fails_without_an_attempt(play: PlayRun):
+async def test_a_run_whose_variables_cannot_be_opened_fails_without_an_attempt(play: Play[RunStage]):
     stage = await play("variables-that-cannot-be-opened")
     error = present(stage.outcome.error)
     assert (stage.outcome.status, error.code) == (RunStatus.FAILED, ErrorCode.INTERNAL_SERVER_ERROR)
@@ -154,13 +147,13 @@ async def test_a_run_whose_variables_cannot_be_opened_fails_without_an_attempt(p
     assert stage.inputs == []
 
 
-async def test_a_run_can_be_canceled_while_its_variables_are_collected(play: PlayRun):
+async def test_a_run_can_be_canceled_while_its_variables_are_collected(play: Play[RunStage]):
     stage = await play("cancel-while-variables-are-collected")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, stage.inputs) == (0, [])
 
 
-async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun):
+async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: Play[RunStage]):
     stage = await play("queued-too-long")
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
@@ -179,7 +172,7 @@ async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(
     assert stage.inputs[0].queue_timeout == timedelta(minutes=5)
 
 
-async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRun):
+async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: Play[RunStage]):
     stage = await play("access-turned-off-while-it-waits")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
     assert present(stage.outcome.reason).type is ReasonType.API_ACCESS_DISABLED
@@ -212,7 +205,7 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: RunStage
     ],
 )
 async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(
-    play: PlayRun, shape: str, attempts: int, cause: str
+    play: Play[RunStage], shape: str, attempts: int, cause: str
 ):
     stage = await play(shape)
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, attempts)
@@ -226,7 +219,7 @@ async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(
     assert record.priority.priority_key == names.PRIORITY_STARTED
 
 
-async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: PlayRun):
+async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: Play[RunStage]):
     stage = await play("lost-after-it-completed")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert stage.outcome.result == JsonRef(text='"stored"', size=8)
@@ -235,7 +228,7 @@ async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play
     assert len(stage.inputs) == 1
 
 
-async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play: PlayRun):
+async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play: Play[RunStage]):
     stage = await play("lost-after-it-failed")  # of at most two Attempts
     assert stage.outcome.error
     assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.API_ATTEMPTS_FAILED, "second")
@@ -264,7 +257,7 @@ async def waits(stage: RunStage) -> list[float]:
     ],
 )
 async def test_a_run_waits_before_another_attempt_as_its_start_or_user_code_says(
-    play: PlayRun, shape: str, status: RunStatus, attempts: int, expected: list[float]
+    play: Play[RunStage], shape: str, status: RunStatus, attempts: int, expected: list[float]
 ):
     stage = await play(shape)
     assert (stage.outcome.status, stage.outcome.attempts, len(stage.inputs)) == (status, attempts, attempts)
@@ -324,7 +317,7 @@ async def deliveries(stage: RunStage) -> list[DeliverInput]:
     return [(await converter.decode(child.input.payloads, [DeliverInput]))[0] for child in initiated]
 
 
-async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: PlayRun):
+async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: Play[RunStage]):
     stage = await play("handed-over")
     (input,) = await deliveries(stage)
     assert (input.run_id, input.project, input.api) == (stage.run_id, stage.project, "list")
@@ -345,7 +338,9 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
         ("not-handed-over-canceled", 0),
     ],
 )
-async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(play: PlayRun, shape: str, count: int):
+async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(
+    play: Play[RunStage], shape: str, count: int
+):
     assert len(await deliveries(await play(shape))) == count
 
 
@@ -368,7 +363,7 @@ async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(play:
     ],
 )
 async def test_a_cancel_stops_the_attempt_where_it_is_and_no_other_follows(
-    play: PlayRun, shape: str, attempts: int, executed: int, stopped: list[int]
+    play: Play[RunStage], shape: str, attempts: int, executed: int, stopped: list[int]
 ):
     stage = await play(shape)
     assert_canceled(stage.outcome)
@@ -377,7 +372,7 @@ async def test_a_cancel_stops_the_attempt_where_it_is_and_no_other_follows(
     assert stage.stops == [StopInput(run_id=stage.run_id, number=number) for number in stopped]
 
 
-async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun):
+async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Play[RunStage]):
     stage = await play("cancel-worker-gone")
     assert_canceled(stage.outcome)
     assert [lost.number for lost in stage.lost] == [1]
@@ -387,7 +382,7 @@ async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun):
 
 
 @pytest.mark.parametrize("shape", ["cancel-of-no-avail", "cancel-as-it-completes", "cancel-just-before-it-completes"])
-async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayRun, shape: str):
+async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: Play[RunStage], shape: str):
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
@@ -436,7 +431,7 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: RunSta
     await stage.ended()
 
 
-async def test_a_history_holds_no_more_than_it_must(play: PlayRun):
+async def test_a_history_holds_no_more_than_it_must(play: Play[RunStage]):
     stage = await play("success")
     assert len(await stage.events()) <= 13
 
@@ -445,4 +440,4 @@ def test_every_shape_is_known_by_a_test():
     """Each of them is in a test, so that none is recorded without a word on what it must come to."""
     here = Path(__file__)
     text = "".join(here.with_name(f"test_{name}.py").read_text() for name in ("run", "handoffs", "alerts"))
-    assert [shape for shape in SHAPES if f'"{shape}"' not in text] == []
+    assert [shape for shape in shapes_of(RunStage) if f'"{shape}"' not in text] == []

@@ -14,16 +14,8 @@ from tests.support.auth_stage import FIRST, LoginStage
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
-from tests.support.run_stage import (
-    WORKSPACE,
-    HeldAttempt,
-    completed,
-    ends,
-    failed,
-    run_input,
-    scheduled,
-    start_run,
-)
+from tests.support.run_stage import HeldAttempt, completed, ends, failed, run_input, scheduled, start_run
+from tests.support.stage import WORKSPACE
 from workflows import visibility
 from workflows.priorities import run_priority
 

@@ -9,7 +9,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobRef
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunType, JobRunView
 from tests.support.job_run_stage import HeldPiece, JobRunStage, progress
-from tests.support.run_stage import DEADLINE, WORKSPACE
+from tests.support.stage import DEADLINE, WORKSPACE
 from workflows.job_run import JobRunWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
 

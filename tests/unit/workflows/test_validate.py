@@ -19,7 +19,8 @@ from tests.support.auth_shapes import DECLINED
 from tests.support.auth_stage import FIRST, START_URL, LoginStage, bad, good, made_by
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled, sealed_variables
+from tests.support.run_stage import HeldAttempt, ends, scheduled, sealed_variables
+from tests.support.stage import WORKSPACE
 from workflows import validate, visibility
 
 EXPIRED, READY = AuthSessionStatus.EXPIRED, AuthSessionStatus.READY

@@ -25,7 +25,7 @@ from tests.support.files import contents
 from tests.support.handoffs import answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE, staged_worker
+from tests.support.stage import WORKSPACE, staged_worker
 from workflows.inbox import InboxWorkflow
 
 

@@ -27,7 +27,7 @@ from tests.support.attempt_worker import attempt_input
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.faulty_store import FaultyStore, failing
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 
 class Scene:

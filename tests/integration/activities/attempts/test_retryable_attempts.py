@@ -41,7 +41,7 @@ from tests.support.attempt_worker import AttemptWorker, ScriptedPool, attempt_in
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.polling import until
 from tests.support.present import assert_has, present
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 FUNCTION = "async def {}(page, params=None, **_kwargs):\n    return True\n"
 FILES = {

@@ -14,7 +14,7 @@ from callboard.schemas.workflow.job_run import NOT_READY, AwaitAuthSessionInput
 from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.control_worker import JobLab
 from tests.support.job_run_stage import auth
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 ANNA = "anna@shop"
 

@@ -16,7 +16,8 @@ from tests.support.control_worker import Delivering, JobLab, echo, items, until_
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.job_run_stage import JOB, end_of
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, failed
+from tests.support.run_stage import failed
+from tests.support.stage import WORKSPACE
 from tests.support.webhook_receiver import Receiver
 
 SECRET_HEADER = {"x-token": "a secret of the receiver"}

@@ -16,7 +16,7 @@ from tests.support.constants import AUDIT_RETENTION
 from tests.support.control_worker import JobLab, items, until_canceled
 from tests.support.job_run_stage import end_of
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 
 async def sweep(lab: JobLab, *, age: timedelta = timedelta(seconds=-1)) -> SweepPartResult:

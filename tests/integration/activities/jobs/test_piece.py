@@ -32,7 +32,7 @@ from tests.support.control_worker import JobLab, echo, extending, items, until_c
 from tests.support.delivery_inputs import RING
 from tests.support.job_run_stage import BAD, auth
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE
+from tests.support.stage import DEADLINE, WORKSPACE
 
 
 class Bench:

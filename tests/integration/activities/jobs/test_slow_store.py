@@ -14,7 +14,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job_run import JobItemsInput, JobRunProgress, PrepareJobRunInput
 from tests.support.control_worker import JobLab, items
 from tests.support.faulty_store import FaultyStore
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 JOB_RUN = names.job_run_id("x" * names.JOB_RUN_TOKEN_LENGTH)
 

@@ -31,7 +31,8 @@ from callboard.storage import object_keys
 from tests.support.attempt_worker import deploy_project, running_attempt
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
-from tests.support.run_stage import CANCELED, IDENTITY, RunStage, completed
+from tests.support.run_stage import CANCELED, RunStage, completed
+from tests.support.stage import IDENTITY
 from tests.support.worker_in_process import worker_process
 
 

@@ -14,7 +14,7 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
 from callboard.storage.folder import FolderStore
 from tests.support.delivery_inputs import completed, delivery, failed, webhook
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 SINK = webhook("https://hook.example")
 

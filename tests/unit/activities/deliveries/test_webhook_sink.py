@@ -21,7 +21,7 @@ from callboard.security.sealed_sinks import seal_webhook
 from callboard.security.signing import WebhookSigner
 from tests.support.delivery_inputs import RING, delivery, webhook
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 BODY = b'{"n":1}'
 SECRET = new_webhook_secret()

@@ -31,7 +31,7 @@ from callboard.storage.folder import FolderStore
 from callboard.storage.job_payloads import JobItem, JobItemRetry
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.present import assert_has, present
-from tests.support.run_stage import WORKSPACE
+from tests.support.stage import WORKSPACE
 
 JOB_RUN = "jr_0123456789abcdefghijk"
 OF_JOB = seal_context.job(WORKSPACE, "shop", "nightly")
