@@ -37,7 +37,7 @@ if __name__ == "__main__":
 
 from callboard.machines.loopback_rules import LoopbackRules, keep
 from callboard.machines.reach import Network, Reach
-from callboard.machines.runner.process_tree import descendants, parent_of, pids, read
+from callboard.machines.runner.process_tree import PARENT, SESSION, descendants, fields_of, has_ended, pids, read
 
 _DEVICE = "net0"
 _MAC = "9a:55:9a:55:9a:55"
@@ -163,15 +163,26 @@ def enter_network(plan: Plan) -> int:
         said = printed.read()
     if os.waitpid(starting, 0)[1] != 0:
         raise LaunchError(f"{plan.pasta} does not start: {_last_line(said)}")
-    # It has children of its own for moments, which look into the namespace for it.
-    there = [pid for pid in pids() if (found := read(f"/proc/{pid}/stat")) and parent_of(found) == os.getpid()]
-    if not there:
+    if (pasta := _find_daemon()) is None:
         raise LaunchError(f"{plan.pasta} has ended as soon as it had started: {_last_line(said)}")
     _hand_on_network_administration()
     for version in _versions():
         _configure(plan, version, plan.ip_commands(version))
     _call("prctl", _PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    return there[0]
+    return pasta
+
+
+def _find_daemon() -> int | None:
+    """Return the child of this process that has made itself a daemon, and runs; None if there is none.
+
+    pasta leads a session of its own before it closes its standard error. What it has started before, to look into the
+    namespace, may have become a child of this process, too, and ends at any moment.
+    """
+    for pid in pids():
+        fields = fields_of(read(f"/proc/{pid}/stat"))
+        if fields and (int(fields[PARENT]), int(fields[SESSION])) == (os.getpid(), pid) and not has_ended(pid):
+            return pid
+    return None
 
 
 def _make_loopback_rules(plan: Plan) -> None:

@@ -31,7 +31,7 @@ from callboard.machines.resource_usage import Meter
 from callboard.machines.runner import confinement, inner_box, process_tree
 
 ENDED = "ended, as "
-"""Beginning of the last line of what is printed if the program is ended by a limit."""
+"""Beginning of the last line of what is printed if the program is ended by a limit, or for want of its network."""
 _LOOK_EVERY = 0.1
 """Seconds between two looks at what a program takes that has a limit."""
 
@@ -50,8 +50,12 @@ def _run(command: list[str], *, memory: int, network: int | None) -> int:
                 print(f"{ENDED}{excess}", file=sys.stderr)  # noqa: T201
                 return 1
             reasons = [key.fd for key, _ in selector.select(_LOOK_EVERY)]
-    code = child.wait() if ended in reasons else 1
-    return code if code >= 0 else 128 - code
+    if ended in reasons:
+        code = child.wait()
+        return code if code >= 0 else 128 - code
+    if network in reasons:
+        print(f"{ENDED}pasta, its network, has ended", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 def _excess(meter: Meter, memory: int) -> str | None:

@@ -12,7 +12,7 @@ import time
 
 _KILL_WITHIN = 10.0
 """Seconds after which processes that do not die (as they are stuck in the kernel) are given up and returned."""
-_STATE, _PARENT, _FLAGS, _PENDING = 0, 1, 6, 28
+STATE, PARENT, SESSION, FLAGS, PENDING = 0, 1, 3, 6, 28
 """Places of fields in `stat`, counted after the command (proc(5))."""
 _RUN = frozenset({b"R", b"S", b"D", b"I"})
 _EXITING = 0x4
@@ -51,7 +51,7 @@ def pids() -> list[int]:
 
 def parent_of(stat: bytes) -> int:
     """Return the parent's id from a process's `stat`."""
-    return int(fields_of(stat)[1])
+    return int(fields_of(stat)[PARENT])
 
 
 def fields_of(stat: bytes) -> list[bytes]:
@@ -121,8 +121,8 @@ class BrowserProcesses:
         self._parents: dict[int, bytes] = {}
         pid = _as_seen_here(browser) if boxed else browser
         while pid > 1 and pid != os.getpid() and (fields := fields_of(read(f"/proc/{pid}/stat"))):
-            self._parents[pid] = fields[_PARENT]
-            pid = int(fields[_PARENT])
+            self._parents[pid] = fields[PARENT]
+            pid = int(fields[PARENT])
         if pid != os.getpid():
             self._parents.clear()
 
@@ -161,8 +161,8 @@ def _runs(pid: int, parent: bytes) -> bool:
     fields = fields_of(read(f"/proc/{pid}/stat"))
     return (
         bool(fields)
-        and fields[_STATE] in _RUN
-        and fields[_PARENT] == parent  # else it is an orphan, or another process with the same id
-        and not int(fields[_FLAGS]) & _EXITING
-        and not int(fields[_PENDING]) & _KILLED
+        and fields[STATE] in _RUN
+        and fields[PARENT] == parent  # else it is an orphan, or another process with the same id
+        and not int(fields[FLAGS]) & _EXITING
+        and not int(fields[PENDING]) & _KILLED
     )

@@ -22,6 +22,7 @@ from callboard.machines import network_launcher
 from callboard.machines.loopback_watch import write_unserved_ports
 from callboard.machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
 from callboard.machines.network_launcher import Plan
+from callboard.machines.package_box import kept
 from callboard.machines.reach import Reach
 from tests.support import unprivileged_user
 from tests.support.polling import block_until
@@ -106,12 +107,36 @@ def test_a_program_that_is_missing_is_named() -> None:
     [
         ("echo first >&2; echo 'no luck' >&2; exit 1", 1, "does not start: no luck"),
         ("exit 0", 1, "has ended as soon as it had started: it printed nothing"),
-        ("(sleep 1 & exec sleep 60) >/dev/null 2>&1 & exit 0", 0, ""),  # it has a child for a moment
+        ("sleep 1 >/dev/null 2>&1 & exit 0", 1, "has ended as soon as it had started: it printed nothing"),
+        ("setsid sh -c 'exec 2>/dev/null; exec sleep 60' >/dev/null & exit 0", 0, ""),
     ],
 )
 def test_a_pasta_that_does_not_start_is_quoted(plan: Plan, tmp_path: Path, script: str, code: int, said: str) -> None:
     made = str(make_program(tmp_path / "pasta", script))
     assert launch(replace(plan, pasta=made)) == (code, f"{made} {said}" if said else "")
+
+
+@needs_networks
+def test_the_descriptor_is_pasta_s_although_it_leaves_another_process(plan: Plan, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    script = f'sleep 60 >/dev/null 2>&1 & echo $! >{left}; exec {plan.pasta} "$@"'
+    made = replace(plan, pasta=str(make_program(tmp_path / "leaving", script)))
+    tell = f"cat /proc/$(sed -n s/^Pid:.//p /proc/self/fdinfo/$0)/comm; kill $(cat {left})"
+    code, name = launch(made, "/bin/sh", "-c", tell)
+    assert (code, name[:5]) == (0, "pasta")
+
+
+@needs_networks
+def test_a_program_whose_network_has_ended_ends_and_says_so(plan: Plan, tmp_path: Path) -> None:
+    number = tmp_path / "pid"
+    made = replace(plan, pasta=str(make_program(tmp_path / "named", f'exec {plan.pasta} --pid {number} "$@"')))
+    stdin, open_end = os.pipe()
+    try:
+        ending = kept(["/bin/sh", "-c", f"kill -9 $(cat {number}); exec sleep 60"], "networked")
+        assert launch(made, *ending, stdin=stdin) == (1, "ended, as pasta, its network, has ended")
+    finally:
+        os.close(stdin)
+        os.close(open_end)
 
 
 @needs_networks
