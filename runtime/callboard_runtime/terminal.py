@@ -27,9 +27,10 @@ async def ask_on_terminal(question: Mapping[str, str]) -> str:
         async with asyncio.timeout(float(question["timeout"])), _turn:
             sys.stderr.write(f"{question['instructions']}\n")
             while True:
-                sys.stderr.write(f"{name or 'Press Enter when you are done'}: ")
-                sys.stderr.flush()
+                # What is typed as soon as the prompt is there must be hidden, too.
                 with _without_echo() if question.get("masked") == "true" else contextlib.nullcontext():
+                    sys.stderr.write(f"{name or 'Press Enter when you are done'}: ")
+                    sys.stderr.flush()
                     line = await _read_line()
                 if not line:
                     sys.stderr.write("\n")
