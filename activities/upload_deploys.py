@@ -25,10 +25,11 @@ from callboard.projects.environments import Environments
 from callboard.projects.machine_limit import check_machine_limit
 from callboard.projects.manifest import Manifest, read_current
 from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from callboard.projects.preparation import bundle_in, complete_upload, prepare_upload, version_folder
+from callboard.projects.preparation import bundle_in
 from callboard.projects.scratch import scratch_folder
 from callboard.projects.sources import read_sources
 from callboard.projects.upload import UploadLimits
+from callboard.projects.upload_preparation import complete_upload, prepare_upload, version_folder
 from callboard.schemas.errors import BadRequest, ProjectError, StoreError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, PublishedVersion

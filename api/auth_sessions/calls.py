@@ -28,7 +28,7 @@ from api.http.openapi import request_body
 from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep
 from api.playground.schema_fields import parameters_skeleton, schema_fields
 from api.workspace_router import workspace_router
-from callboard.projects.input_schemas import LOGIN
+from callboard.projects.apis import LOGIN
 from callboard.projects.manifest import Manifest
 from callboard.projects.processes import run_in_thread
 from callboard.projects.sample_files import read_auth_session_samples

@@ -12,6 +12,9 @@ from callboard.projects.manifest import DeployWarning
 from callboard.projects.reading import reading
 from callboard.schemas.errors import ProjectError
 
+LOGIN = "auth-sessions/create"
+"""The name under which the function that logs in is described like an API, which it is not."""
+
 
 def find_apis(folder: Path, files: Sequence[ProjectFile]) -> list[str]:
     """Return the names of the project's APIs, sorted (docs/contract.md, section 2). The project has these files.

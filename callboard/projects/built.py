@@ -7,9 +7,10 @@ import sysconfig
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from callboard.projects.apis import LOGIN
 from callboard.projects.code_checks import check_imports, modules_in, source_of
 from callboard.projects.declaration import name_environment
-from callboard.projects.input_schemas import LOGIN, ApiDescriptions
+from callboard.projects.input_schemas import ApiDescriptions
 from callboard.projects.manifest import DeployWarning, Manifest, NodeEnvironment, OwnEnvironment, Stored
 from callboard.projects.node.declared import compiler_digest
 from callboard.projects.node.packages import check_lock

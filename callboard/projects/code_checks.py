@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from callboard.projects.input_schemas import LOGIN
+from callboard.projects.apis import LOGIN
 from callboard.projects.manifest import DeployWarning, Stored
 
 _FUNCTIONS = ("automation", "create", "check")

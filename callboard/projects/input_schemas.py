@@ -21,9 +21,6 @@ _CACHE_SIZE = 32
 _KEPT = 60.0
 """Seconds for which it is kept there."""
 
-LOGIN = "auth-sessions/create"
-"""The name under which the function that logs in is described like an API, which it is not."""
-
 InputSchema = dict[str, Any]
 """The JSON Schema (2020-12) of an API's parameters. All its references lead to its own `$defs`."""
 

@@ -1,7 +1,4 @@
-"""Reading and checking a project folder, or an upload of one, for a deploy, and packing it.
-
-Nothing of it is executed. What was uploaded is prepared in the bounded process.
-"""
+"""Reading and checking a project folder for a deploy, and packing it. Nothing of it is executed."""
 
 from __future__ import annotations
 
@@ -10,13 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from callboard.projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
-from callboard.projects.built import Built, complete
 from callboard.projects.bundle import extract, hash_files, pack
 from callboard.projects.declaration import check_declaration, freeze_venv
 from callboard.projects.files import ProjectFile, is_ignored_below, list_project_files, list_unpacked_files
 from callboard.projects.languages import Language, find_language
 from callboard.projects.manifest import DeployWarning, Manifest, Stored
-from callboard.projects.node.compiled import add_compiled
 from callboard.projects.node.declared import compiler_digest
 from callboard.projects.node.packages import check_npm_settings
 from callboard.projects.project_settings import ProjectSettings
@@ -30,17 +25,11 @@ from callboard.projects.resource_files import (
 from callboard.projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from callboard.projects.settings_syntax import SETTINGS_PARSERS
 from callboard.projects.sources import Sources, read_sources
-from callboard.projects.upload import UploadLimits, check_project_name, unpack_upload
 from callboard.schemas.errors import ProjectError
 from callboard.schemas.workflow.deploy import FrozenVenv
 
 _BUNDLE = "bundle.tar.gz"
 _FILES = "files"
-_LARGEST_BUILD = 16 * 1024**2
-"""Most bytes of what a worker with Machines says that it has built, which a control worker reads after this process.
-The lists of packages of large projects have some hundred kB."""
-_UPLOAD = "upload"
-_VERSION = "version"
 
 
 class Prepared(Stored):
@@ -153,46 +142,3 @@ def _check_logins(folder: Path, settings: ProjectSettings, listed: Sequence[Proj
             f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
             "Create what is missing, or set authSessions.enabled to false."
         )
-
-
-def version_folder(scratch: Path) -> Path:
-    """Return the folder in which the version is prepared: what `bundle_in` and `files_in` are asked about."""
-    return scratch / _VERSION
-
-
-def prepare_upload(archive: Path, project: str, limits: UploadLimits, scratch: Path) -> Prepared:
-    """Unpack an upload below `scratch`, and check and pack the folder that this gives; see `prepare`.
-
-    Raises:
-        ProjectError, PayloadTooLarge: The upload is wrong, or what is in it.
-        OSError: The disk failed.
-    """
-    (scratch / _UPLOAD).mkdir()
-    folder = scratch / _UPLOAD / project  # a project without a name has that of its folder
-    unpack_upload(archive, folder, limits)
-    version_folder(scratch).mkdir()
-    try:
-        check_project_name(read_settings_file(folder), project)
-        return prepare(folder, version_folder(scratch))
-    except ProjectError as error:
-        # Messages name the folder, which the author of the project has never seen.
-        message = error.message.replace(f"{folder}: ", "").replace(f"{folder}/", "")
-        raise ProjectError(message, details=error.details) from error
-
-
-def complete_upload(
-    archive: Path, project: str, limits: UploadLimits, scratch: Path, built: Path, compiled: Path
-) -> Prepared:
-    """Do what `prepare_upload` does, complete the manifest, and add compiled code; see `complete` and `add_compiled`.
-
-    `built` is a file with what is `Built` of the version, and `compiled` an archive, if it is in TypeScript. Raises the
-    same errors as these functions.
-    """
-    prepared = prepare_upload(archive, project, limits, scratch)
-    if built.stat().st_size > _LARGEST_BUILD:
-        raise ProjectError(f"What was built has more than {_LARGEST_BUILD // 1024**2} MiB.")
-    told = Built.model_validate_json(built.read_bytes())
-    if (node := prepared.sources.node) is not None:
-        version = version_folder(scratch)
-        add_compiled(compiled, list(node.functions), files_in(version), bundle_in(version))
-    return prepared.model_copy(update={"manifest": complete(prepared.manifest, prepared.sources, told)})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from callboard.projects.apis import list_apis_of_version
+from callboard.projects.apis import LOGIN, list_apis_of_version
 from callboard.projects.code_checks import ApiCode, look_at_code, source_of
 from callboard.projects.declaration import Declaration, read_declaration
-from callboard.projects.input_schemas import LOGIN
 from callboard.projects.manifest import Stored
 from callboard.projects.node.declared import NodeProject, read_node_project
 from callboard.schemas.workflow.deploy import FrozenVenv

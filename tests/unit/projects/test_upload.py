@@ -15,8 +15,9 @@ import pytest
 
 from callboard.projects.bounded import run_bounded
 from callboard.projects.declaration import FROZEN, freeze_venv
-from callboard.projects.preparation import Prepared, complete_upload, prepare, prepare_upload
+from callboard.projects.preparation import Prepared, prepare
 from callboard.projects.upload import UploadLimits, check_upload, pack_tree, pack_upload, unpack_upload
+from callboard.projects.upload_preparation import complete_upload, prepare_upload
 from callboard.schemas.errors import PayloadTooLarge, ProjectError
 from tests.support.files import write_files
 from tests.support.project_folders import Make
