@@ -59,7 +59,7 @@ class AlertStage(Stage):
         return [("opened" if each.is_open else "closed", each.runs) for each in told]
 
     async def serve(self) -> None:
-        await self.work(self.queue, workflows=[AlertsWorkflow], max_cached_workflows=0)
+        await self.work(self.queue, workflows=[AlertsWorkflow])
         await self.work(names.DELIVERIES_QUEUE, [self._send], workflows=[DeliverWorkflow])
 
     @activity.defn(name=names.SEND_DELIVERY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -43,7 +43,7 @@ from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunT
 from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.polling import until
 from tests.support.run_stage import HeldAttempt, Part, RunStage, outcome_of
-from tests.support.stage import DEADLINE, WORKSPACE
+from tests.support.stage import DEADLINE, WORKSPACE, keep
 from workflows import visibility
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
@@ -373,6 +373,11 @@ def made_by(input: AttemptInput) -> LoginState:
     )
 
 
+async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
+    """A create that succeeds, with a login that the site does not know."""
+    return good(made_by(input))
+
+
 async def one_try(
     input: AttemptInput, seen: list[AttemptInput], script: deque[Part], otherwise: Part
 ) -> AttemptOutcome:
@@ -390,3 +395,42 @@ async def one_try(
         )
         raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
     return outcome.model_copy(update={"number": input.number})
+
+
+def scripted(
+    start: Callable[[LoginStage], Awaitable[RunOutcome]],
+    name: str,
+    *recorded: Kind,
+    valid: Iterable[int] = (),
+    checks: Iterable[Part] = (),
+    creates: Iterable[Part] = (),
+    attempts: Iterable[Part] = (),
+    session: bool = True,
+    then: AuthSessionStatus | None = None,
+) -> None:
+    """Keep a shape that is told by what its checks, creates and Attempts do.
+
+    Args:
+        start: Starts the workflow and returns its outcome.
+        name: Of the shape.
+        recorded: The workflows whose histories are new in it.
+        valid: The logins that the site knows at first.
+        checks: What the first checks do.
+        creates: What the first creates do.
+        attempts: What the Attempts do.
+        session: There is an AuthSession, with a login, before the start.
+        then: The status that the AuthSession has in the end.
+    """
+
+    async def play(stage: LoginStage) -> None:
+        stage.valid = {*valid}
+        stage.checks.extend(checks)
+        stage.creates.extend(creates)
+        await stage.serve(*attempts)
+        if session:
+            await stage.bring_up()
+        stage.outcome = await start(stage)
+        if then is not None:
+            await stage.until_status(then)
+
+    keep(name, LoginStage, play, recorded=recorded)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
@@ -31,7 +29,7 @@ from callboard.settings import Settings
 from callboard.temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.polling import until
-from tests.support.stage import DEADLINE, Stage, keep, shape
+from tests.support.stage import DEADLINE, Held, Stage, keep, shape
 from workflows.deliver import DeliverWorkflow
 
 DEFAULT = delivery_schedule(Settings())
@@ -62,21 +60,15 @@ def problem(message: str, kind: str, **options: Any) -> ApplicationError:
     return ApplicationError(message, type=kind, category=ApplicationErrorCategory.BENIGN, **options)
 
 
-class HeldTry:
+class HeldTry(Held[Try]):
     """A try that lasts until it is told to end; like a real one, it is not ended by a cancel."""
 
     def __init__(self, then: Try = arrives) -> None:
-        self.began = asyncio.Event()
-        self.end = asyncio.Event()
-        self._then = then
+        super().__init__(then, ends_by_cancel=False)
 
     async def __call__(self) -> None:
-        self.began.set()
-        while not self.end.is_set():
-            activity.heartbeat()
-            with suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self.end.wait(), 0.02)
-        await self._then()
+        then = await self.hold()
+        await then()
 
 
 class DeliveryStage(Stage):
@@ -118,7 +110,7 @@ class DeliveryStage(Stage):
             self.at.append(activity.info().started_time)
             await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()
 
-        await self.work(self.queue, [prepare, send], workflows=[DeliverWorkflow], max_cached_workflows=0)
+        await self.work(self.queue, [prepare, send], workflows=[DeliverWorkflow])
 
     async def start(self, schedule: DeliverySchedule = DEFAULT, **options: Any) -> WorkflowHandle[Any, DeliveryOutcome]:
         return await self.client.start_workflow(
@@ -131,15 +123,6 @@ class DeliveryStage(Stage):
 
     async def until_tried(self, times: int) -> None:
         await until(lambda: len(self.at) >= times, DEADLINE)
-
-    async def until_canceled(self) -> None:
-        """Until the workflow has asked for the end of what is under way."""
-        wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
-        await until(
-            self.handle.fetch_history,
-            DEADLINE,
-            true=lambda history: wanted in {each.event_type for each in history.events},
-        )
 
     async def ended(self) -> None:
         """Wait for its outcome."""
@@ -190,9 +173,9 @@ def _asked_for_as_it_is_sent(name: str, then: Try) -> None:
         await stage.start(HOURLY)
         await held.began.wait()
         await stage.handle.signal(names.REDELIVER)
-        await stage.until_canceled()
+        await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
         assert len(stage.at) == 1, "what is under way comes to its end first"
-        held.end.set()
+        held.end()
         await stage.ended()
 
     keep(name, DeliveryStage, play)
@@ -215,9 +198,9 @@ async def _canceled_while(held: HeldTry, stage: DeliveryStage) -> None:
     await stage.start(HOURLY)
     await held.began.wait()
     await stage.handle.cancel()
-    await stage.until_canceled()
+    await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
     assert (await stage.handle.describe()).close_time is None, "what is under way comes to its end first"
-    held.end.set()
+    held.end()
     await stage.ended()
 
 

@@ -1,4 +1,4 @@
-"""Attempts on a stage that ask a person, and the answers that they get."""
+"""Attempts on a stage that ask a person, the answers that they get, and the shapes of such Runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from callboard.schemas.workflow.handoff import (
     OpenedLink,
 )
 from callboard.schemas.workflow.sink import SealedSink
+from tests.support.delivery_inputs import sealed, webhook
 from tests.support.polling import until
-from tests.support.run_stage import Part, RunStage, completed
-from tests.support.stage import DEADLINE
+from tests.support.run_stage import HeldAttempt, Part, RunStage, completed, ends
+from tests.support.stage import DEADLINE, Server, shape
 
 CODE = HandoffField(name="code", pattern="[0-9]{6}", secret=True)
 
@@ -132,3 +133,71 @@ async def withdraw_handoff(stage: RunStage, number: int) -> None:
     withdrawn = HandoffEnd(status=HandoffStatus.WITHDRAWN)
     ended = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=withdrawn)
     await stage.client.get_workflow_handle(stage.run_id).signal(names.END_HANDOFF, ended)
+
+
+# Runs that ask a person.
+
+
+@shape(RunStage)
+async def asks_a_person(stage: RunStage) -> None:
+    asking = Asking(stage, 2)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await open_link(stage, 1, "first-link")
+    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
+    await asking.asked(2)
+    await answer_handoff(stage, 2, HandoffEnd(status=HandoffStatus.DECLINED, reason="That is not my phone."))
+    stage.outcome = await stage.ended()
+
+
+@shape(RunStage)
+async def asks_a_person_of_whom_a_webhook_is_told(stage: RunStage) -> None:
+    asking = Asking(stage, 1, sink=sealed(webhook("https://hook.example"), stage.project, stage.run_id))
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
+    stage.outcome = await stage.ended()
+
+
+@shape(RunStage, server=Server.OWN_SKIPPING)
+async def asks_in_vain(stage: RunStage) -> None:
+    asking = Asking(stage, 1, timeout=timedelta(seconds=20))
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await stage.pass_time(seconds=20, held=True)
+    stage.outcome = await stage.ended()
+
+
+@shape(RunStage, server=Server.OWN_SKIPPING)
+async def worker_lost_as_it_asks(stage: RunStage) -> None:
+    lost = Asking(stage, 1, lost=True)
+    await stage.serve(lost, ends(completed()))
+    await stage.start()
+    await lost.asked(1)
+    await stage.pass_time(seconds=31, held=True)
+    stage.outcome = await stage.ended()
+
+
+@shape(RunStage)
+async def cancel_as_it_asks(stage: RunStage) -> None:
+    asking = Asking(stage, 1)
+    held = stage.stopping(HeldAttempt(stage, announced=True))
+    await stage.serve(asking.beside(held))
+    await stage.start()
+    await asking.asked(1)
+    await held.began.wait()
+    await stage.cancel()
+    stage.outcome = await stage.ended()
+
+
+@shape(RunStage)
+async def does_not_wait_for_the_answer(stage: RunStage) -> None:
+    asking = Asking(stage, 1)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await withdraw_handoff(stage, 1)
+    stage.outcome = await stage.ended()

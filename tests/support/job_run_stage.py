@@ -40,7 +40,7 @@ from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink, Sealed
 from callboard.temporal.closing import wait_for_result
 from callboard.temporal.worker_deployment import deployment_config
 from tests.support.polling import until
-from tests.support.stage import DEADLINE, WORKSPACE, Stage
+from tests.support.stage import DEADLINE, WORKSPACE, Held, Stage
 from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
@@ -98,27 +98,14 @@ def progress(**fields: Any) -> JobRunProgress:
     return JobRunProgress(**fields)
 
 
-class HeldPiece:
-    """A piece that lasts until it is cancelled, or told to end; then it returns `result`, or what `ends` says."""
+class HeldPiece(Held[JobItemsResult]):
+    """A piece that lasts until it is cancelled, or told to end; then it returns this."""
 
     def __init__(self, result: JobRunProgress) -> None:
-        self.result = JobItemsResult(progress=result)
-        self.began = asyncio.Event()
-        self.cancelled = False
-        self._end = asyncio.Event()
+        super().__init__(JobItemsResult(progress=result))
 
     async def __call__(self, _input: JobItemsInput) -> JobItemsResult:
-        self.began.set()
-        try:
-            while not self._end.is_set():
-                activity.heartbeat()
-                await asyncio.sleep(0.02)
-        except asyncio.CancelledError:
-            self.cancelled = True
-        return self.result
-
-    def end(self) -> None:
-        self._end.set()
+        return await self.hold()
 
 
 def returns(result: JobRunProgress, **fields: Any) -> PieceScript:
@@ -211,7 +198,6 @@ class JobRunStage(Stage):
             [acquire, release, prepare, execute, wait],
             workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
             deployment_config=deployment_config(self.build_id, VersioningBehavior.AUTO_UPGRADE),
-            max_cached_workflows=0,  # Each workflow task replays all that was before.
         )
 
     async def __aenter__(self) -> Self:

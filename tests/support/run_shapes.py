@@ -12,20 +12,18 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from callboard.schemas.workflow.attempt import (
-    INTERRUPTED,
     AttemptInput,
     AttemptOutcome,
     AttemptStatus,
     InterruptedInput,
     SealedVariables,
 )
-from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.handoffs import Asking, answer_handoff, open_link, withdraw_handoff
 from tests.support.run_stage import (
     CANCELED,
+    LOST,
     Gone,
     HeldAttempt,
     Part,
@@ -199,68 +197,6 @@ async def queued_too_long(stage: RunStage) -> None:
     await stage.start(queue_timeout=timedelta(seconds=0.2), sink=_sink(stage))
 
 
-# Attempts that ask a person.
-
-
-@_shape
-async def asks_a_person(stage: RunStage) -> None:
-    asking = Asking(stage, 2)
-    await stage.serve(asking)
-    await stage.start()
-    await asking.asked(1)
-    await open_link(stage, 1, "first-link")
-    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
-    await asking.asked(2)
-    await answer_handoff(stage, 2, HandoffEnd(status=HandoffStatus.DECLINED, reason="That is not my phone."))
-
-
-@_shape
-async def asks_a_person_of_whom_a_webhook_is_told(stage: RunStage) -> None:
-    asking = Asking(stage, 1, sink=_sink(stage))
-    await stage.serve(asking)
-    await stage.start()
-    await asking.asked(1)
-    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
-
-
-@_long_shape
-async def asks_in_vain(stage: RunStage) -> None:
-    asking = Asking(stage, 1, timeout=timedelta(seconds=20))
-    await stage.serve(asking)
-    await stage.start()
-    await asking.asked(1)
-    await stage.pass_time(seconds=20, held=True)
-
-
-@_long_shape
-async def worker_lost_as_it_asks(stage: RunStage) -> None:
-    lost = Asking(stage, 1, lost=True)
-    await stage.serve(lost, ends(completed()))
-    await stage.start()
-    await lost.asked(1)
-    await stage.pass_time(seconds=31, held=True)
-
-
-@_shape
-async def cancel_as_it_asks(stage: RunStage) -> None:
-    asking = Asking(stage, 1)
-    held = stage.stopping(HeldAttempt(stage, announced=True))
-    await stage.serve(asking.beside(held))
-    await stage.start()
-    await asking.asked(1)
-    await held.began.wait()
-    await stage.cancel()
-
-
-@_shape
-async def does_not_wait_for_the_answer(stage: RunStage) -> None:
-    asking = Asking(stage, 1)
-    await stage.serve(asking)
-    await stage.start()
-    await asking.asked(1)
-    await withdraw_handoff(stage, 1)
-
-
 # Results that are delivered.
 
 
@@ -388,8 +324,7 @@ async def cancel_worker_gone(stage: RunStage) -> None:
     await gone.began.wait()
     await stage.cancel()
     await stage.until("ACTIVITY_TASK_TIMED_OUT")
-    lost = ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED)
-    await stage.client.get_async_activity_handle(task_token=gone.token).fail(lost)
+    await stage.client.get_async_activity_handle(task_token=gone.token).fail(LOST)
 
 
 @_shape

@@ -13,10 +13,9 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, HistoryEvent
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.heartbeat import record_heartbeat
@@ -39,8 +38,7 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from callboard.temporal import closing
 from callboard.temporal.closing import wait_for_outcome
-from tests.support.polling import until
-from tests.support.stage import DEADLINE, WORKSPACE, Stage
+from tests.support.stage import DEADLINE, WORKSPACE, Held, Stage
 from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -122,12 +120,16 @@ def interrupted(message: str = "The worker was stopped before the Attempt ended.
     return raises(ApplicationError(message, type=INTERRUPTED, non_retryable=True))
 
 
+LOST = ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED)
+"""The error by which the next worker reports a lost Attempt; a heartbeat time-out brings another error."""
+
+
 @activity.defn(name=names.COLLECT_VARIABLES)
 async def no_variables(_input: AttemptInput) -> None:
     """Of a project that has none."""
 
 
-class HeldAttempt:
+class HeldAttempt(Held[AttemptOutcome]):
     """An Attempt that lasts until it is told how to end.
 
     Args:
@@ -137,35 +139,17 @@ class HeldAttempt:
     """
 
     def __init__(self, stage: RunStage, *, announced: bool = False, beats: bool = False, waits: bool = False) -> None:
+        super().__init__(CANCELED, beats=beats)
         self._stage = stage
         self._announced = announced
-        self._beats = beats
         self._waits = waits
-        self.began = asyncio.Event()
-        self.token = b""
-        self._end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, input: AttemptInput) -> AttemptOutcome:
-        self.token = activity.info().task_token
         if self._announced or self._waits:
             await self._stage.announce(input.number, input, waits=self._waits)
         if self._waits:
             await record_heartbeat(WAITS_FOR_ROOM)
-        self.began.set()
-        while not self._end.done():
-            if self._beats:
-                activity.heartbeat()
-            try:
-                await asyncio.wait_for(asyncio.shield(self._end), 0.02)
-            except TimeoutError:
-                continue
-            except asyncio.CancelledError:
-                return CANCELED
-        return self._end.result()
-
-    def end(self, outcome: AttemptOutcome = CANCELED) -> None:
-        if not self._end.done():
-            self._end.set_result(outcome)
+        return await self.hold()
 
 
 class Gone:
@@ -203,10 +187,6 @@ class RunStage(Stage):
         self.project = name
         self.run_id = f"run-{name}"
         self.worker = f"worker-{name}"
-        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0, "max_concurrent_workflow_tasks": 1}
-        """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before. One comes after the
-        other: for the next one, the SDK would evict a workflow whose local activity still runs, and its task be lost
-        until it times out after ten seconds."""
         self._script: list[Part] = []
         self.inputs: list[AttemptInput] = []
         self.stops: list[StopInput] = []
@@ -253,7 +233,7 @@ class RunStage(Stage):
             self.counted.append(input)
 
         activities = [record_lost, collect_variables, count_run, *self.light_activities()]
-        self._control = await self.work(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
+        self._control = await self.work(self.queue, activities, workflows=WORKFLOWS)
 
     async def stop_serving_runs(self) -> None:
         """What happens from now on waits for the next `serve_runs`, and so comes in one workflow task."""
@@ -330,25 +310,6 @@ class RunStage(Stage):
         return held
 
     # What can be seen of it.
-
-    async def events(self, of: str | None = None) -> list[HistoryEvent]:
-        """Of the stage's Run, or of this workflow; none if it is not there yet."""
-        handle = self.client.get_workflow_handle(of or self.run_id)
-        try:
-            return [event async for event in handle.fetch_history_events()]
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return []
-
-    async def until(self, name: str, count: int = 1, *, of: str | None = None) -> None:
-        """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
-        wanted = EventType.Value(f"EVENT_TYPE_{name}")
-        await until(
-            lambda: self.events(of),
-            DEADLINE,
-            true=lambda events: sum(event.event_type == wanted for event in events) >= count,
-        )
 
     async def ended(self) -> RunOutcome:
         """Wait for the Run's outcome. Its workflow must have closed by itself, as the outcome says."""

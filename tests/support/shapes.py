@@ -10,13 +10,16 @@ from temporalio.client import Client, WorkflowHistory
 # Each of these modules keeps its shapes.
 from tests.support import activity_shapes as activity_shapes
 from tests.support import alert_stage as alert_stage
-from tests.support import auth_shapes as auth_shapes
 from tests.support import delivery_stage as delivery_stage
 from tests.support import deploy_shapes as deploy_shapes
 from tests.support import fleet_stage as fleet_stage
+from tests.support import handoffs as handoffs
 from tests.support import inbox_stage as inbox_stage
 from tests.support import job_run_shapes as job_run_shapes
+from tests.support import login_run_shapes as login_run_shapes
 from tests.support import run_shapes as run_shapes
+from tests.support import session_shapes as session_shapes
+from tests.support import validate_shapes as validate_shapes
 from tests.support.stage import SHAPES, Server, Stage
 from tests.support.temporal_servers import held_client
 

@@ -6,6 +6,7 @@ histories are recorded. `tests/support/shapes.py` has all of them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +17,16 @@ from enum import Enum, auto
 from typing import Any, Self
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, SleepRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from callboard.schemas.workflow import names
+from tests.support.polling import until
 
 IDENTITY = "recorder"
 """Of every client and worker here: histories hold it, and it must not be a host's name."""
@@ -55,6 +61,44 @@ def staged_worker(client: Client, queue: str, activities: Sequence[Callable[...,
     )
 
 
+class Held[Result]:
+    """An activity that lasts until it is told how to end.
+
+    Args:
+        result: What it returns if it is told no other result, or is canceled.
+        beats: It heartbeats, and so hears of its cancellation.
+        ends_by_cancel: It ends as soon as it hears of that; else it goes on.
+    """
+
+    def __init__(self, result: Result, *, beats: bool = True, ends_by_cancel: bool = True) -> None:
+        self.result = result
+        self._beats = beats
+        self._ends_by_cancel = ends_by_cancel
+        self.began = asyncio.Event()
+        self.cancelled = False
+        self.token = b""
+        self._end: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    async def hold(self) -> Result:
+        """Be the activity."""
+        self.token = activity.info().task_token
+        self.began.set()
+        while not self._end.done():
+            if self._beats:
+                activity.heartbeat()
+            try:
+                await asyncio.wait({self._end}, timeout=0.02)
+            except asyncio.CancelledError:
+                self.cancelled = True
+                if self._ends_by_cancel:
+                    return self.result
+        return self._end.result()
+
+    def end(self, result: Result | None = None) -> None:
+        if not self._end.done():
+            self._end.set_result(self.result if result is None else result)
+
+
 class Stage:
     """One workflow, its workers, and what it asked of them."""
 
@@ -71,6 +115,10 @@ class Stage:
         self.queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
         self.recorded: WorkflowHandle[Any, Any] | None = None
         """The workflow whose history is recorded, if it is another one than `handle`."""
+        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0, "max_concurrent_workflow_tasks": 1}
+        """Of workers of workflows. Nothing is cached: each workflow task replays all that was before. One comes after
+        the other: for the next one, the SDK would evict a workflow whose local activity still runs, and its task be
+        lost until it times out after ten seconds."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -84,9 +132,36 @@ class Stage:
         """The workflow."""
         raise NotImplementedError
 
-    async def work(self, queue: str, activities: Sequence[Callable[..., Any]] = (), **options: Any) -> Worker:
+    async def work(
+        self,
+        queue: str,
+        activities: Sequence[Callable[..., Any]] = (),
+        workflows: Sequence[type] = (),
+        **options: Any,
+    ) -> Worker:
         """Serve a queue until the stage ends."""
-        return await self._stack.enter_async_context(staged_worker(self.client, queue, activities, **options))
+        options |= self.workflow_options if workflows else {}
+        worker = staged_worker(self.client, queue, activities, workflows=workflows, **options)
+        return await self._stack.enter_async_context(worker)
+
+    async def events(self, of: str | None = None) -> list[HistoryEvent]:
+        """Of the stage's workflow, or of this one; none if it is not there yet."""
+        handle = self.client.get_workflow_handle(of or self.handle.id)
+        try:
+            return [event async for event in handle.fetch_history_events()]
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return []
+
+    async def until(self, name: str, count: int = 1, *, of: str | None = None) -> None:
+        """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
+        wanted = EventType.Value(f"EVENT_TYPE_{name}")
+        await until(
+            lambda: self.events(of),
+            DEADLINE,
+            true=lambda events: sum(event.event_type == wanted for event in events) >= count,
+        )
 
     async def pass_time(self, *, held: bool = False, **duration: float) -> None:
         """Let the clock of a server that skips time go forward, and wait for activities that run meanwhile.

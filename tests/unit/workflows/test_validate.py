@@ -15,11 +15,11 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.listing import read_list_item
-from tests.support.auth_shapes import DECLINED
 from tests.support.auth_stage import FIRST, START_URL, LoginStage, bad, good, made_by
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, assert_failed
 from tests.support.run_stage import HeldAttempt, ends, scheduled, sealed_variables
+from tests.support.session_shapes import DECLINED
 from tests.support.stage import WORKSPACE
 from workflows import validate, visibility
 
