@@ -14,7 +14,7 @@ from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 from tests.support.auth_stage import AT, ID, LoginStage, bad, good, made_by
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled
-from tests.support.run_stage import HeldAttempt, completed, ends, scheduled
+from tests.support.run_stage import HeldAttempt, completed, ends, failed, scheduled
 from tests.support.temporal_servers import LONG_HISTORY
 
 
@@ -206,3 +206,38 @@ async def test_those_that_wait_keep_their_places_in_a_fresh_history(login_stage:
     assert (await login_stage.outcome_of(update.run_id)).status is RunStatus.COMPLETED
     users = [input.run_id for input in login_stage.inputs]
     assert users == [first, second, third]
+
+
+async def test_a_run_that_has_begun_waits_without_a_limit_for_an_auth_session_that_is_another_one(
+    login_stage: LoginStage,
+):
+    login_stage.valid = {1}
+    mine, others = HeldAttempt(login_stage), HeldAttempt(login_stage)
+
+    async def attempt(input: AttemptInput) -> AttemptOutcome:
+        return await (others if input.run_id != login_stage.run_id else mine)(input)
+
+    await login_stage.serve(attempt, ends(completed()))
+    await login_stage.bring_up()
+    limit = timedelta(minutes=5)
+    await login_stage.start(auth=login_stage.auth(is_exclusive=True), queue_timeout=limit)
+    await mine.began.wait()
+    await login_stage.delete()
+    await login_stage.closed()
+    await login_stage.bring_up()
+    await login_stage.start(other := f"{login_stage.run_id}-other", auth=login_stage.auth(is_exclusive=True))
+    await others.began.wait()
+    before = await _waits(login_stage)
+    mine.end(failed())
+    await login_stage.until("TIMER_STARTED", len(before) + 1)
+    assert (await _waits(login_stage))[-1] > limit, "it has begun, and the limit is one for its beginning"
+    await login_stage.until_line(other, login_stage.run_id)
+    others.end(completed())
+    outcome = await login_stage.ended()
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
+
+
+async def _waits(stage: LoginStage) -> list[timedelta]:
+    """How long the stage's Run has waited at most, each time."""
+    timers = [each for each in await stage.events() if each.event_type == EventType.EVENT_TYPE_TIMER_STARTED]
+    return [each.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta() for each in timers]

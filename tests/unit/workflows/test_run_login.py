@@ -50,6 +50,15 @@ async def test_the_first_check_of_a_run_of_a_bulk_gives_way_as_the_run_does(logi
     assert (check.priority.priority_key, check.priority.fairness_key) == (names.PRIORITY_BATCH, "bulk-1")
 
 
+async def test_a_run_with_a_login_reads_secrets_though_its_project_has_had_no_variable(login_stage: LoginStage):
+    login_stage.valid = {1}
+    await login_stage.serve(ends(completed()))
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth(), reads_variables=False)
+    await login_stage.ended()
+    assert login_stage.run_id in [input.run_id for input in login_stage.collected]
+
+
 async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any):
     stage = await play_login("run-with-a-login")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
