@@ -143,6 +143,7 @@ async def test_one_that_takes_too_much_memory_leaves_them_too(
     leaving.version = lab.version(PROJECT, memory_limit=700 * 1024**2)
     with contextlib.closing(AttemptLogFile(tmp_path / "log", 10_000)) as log:
         left = await leaving.run(api, log=log)
+        assert await log.wait_complete(PATIENCE) is not None
         said = [json.loads(line) for line in log.file.read_bytes().splitlines()]
     assert left.report is not None
     failed = failure(left.report)

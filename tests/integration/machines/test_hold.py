@@ -27,8 +27,9 @@ from callboard.machines.trace_redaction import parts_in
 from callboard.schemas.workflow.run import TraceMode
 from tests.support.attempt_evidence import Left
 from tests.support.automations import automations
-from tests.support.machines import Lab, Language, attempt_of, failure, value
+from tests.support.machines import PATIENCE, Lab, Language, attempt_of, failure, value
 from tests.support.polling import until
+from tests.support.present import present
 from tests.support.typescript import handlers
 
 from .test_screencast import Person, connected, picture
@@ -138,11 +139,13 @@ async def attempt(
     await asyncio.wait({running})
 
 
-def recorded(left: Left, log: Path) -> bytes:
+async def recorded(attempt: MachineAttempt) -> bytes:
     """All that there is of an Attempt."""
+    left, log = Left(attempt, None), present(attempt.log)
+    assert await log.wait_complete(PATIENCE) is not None
     traces = [zipfile.ZipFile(part) for part in parts_in(left.folder)]
     parts = [trace.read(name) for trace in traces for name in trace.namelist()]
-    return b"".join([*parts, log.read_bytes()])
+    return b"".join([*parts, log.file.read_bytes()])
 
 
 @pytest.mark.both_languages
@@ -159,8 +162,9 @@ async def test_what_is_typed_is_recorded_nowhere_and_user_code_waits(
         assert await held.goes_on()
         held.go()
         assert value(await running) == [WORDS[0], "Next"]
+    everything = await recorded(held.attempt)
+    assert [word for word in WORDS if word.encode() in everything] == []
     left = Left(held.attempt, None)
-    assert [word for word in WORDS if word.encode() in recorded(left, tmp_path / "log.jsonl")] == []
     assert (left.names, list(left.evidence.missing)) == (["trace-1.zip", "trace-2.zip"], ["trace"])
     assert left.calls()[:2] == ["goto", "focus"]
     assert set(left.calls(1)) == {"title"}, "from the next document on"
@@ -216,8 +220,8 @@ async def test_user_code_that_waits_for_a_person_itself_may_ask_the_browser_mean
         await held.attempt.release()
         held.go()
         assert value(await running) == [WORDS[0], "Next"]
-    recorded_of = recorded(Left(held.attempt, None), tmp_path / "log.jsonl")
-    assert [word for word in WORDS if word.encode() in recorded_of] == []
+    everything = await recorded(held.attempt)
+    assert [word for word in WORDS if word.encode() in everything] == []
 
 
 async def test_a_page_counts_as_used_until_the_next_document_that_is_no_step_back(tmp_path: Path) -> None:

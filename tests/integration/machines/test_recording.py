@@ -23,7 +23,7 @@ from callboard.machines.runner.browser import Tab
 from callboard.machines.runner.record import record as recorded
 from callboard.schemas.workflow.attempt import AttemptKind
 from tests.support.automations import automations
-from tests.support.machines import ZYGOTE, Lab, Run, find_process, value
+from tests.support.machines import PATIENCE, ZYGOTE, Lab, Run, find_process, value
 from tests.support.recording_site import running_site
 
 PROJECT = automations(unused="raise RuntimeError('nobody calls this')")
@@ -72,6 +72,7 @@ async def test_the_login_of_a_person_is_reported_and_nothing_tells_of_its_pages(
         address = f"{site.origin}/login?cookie=sid=7"
         with contextlib.closing(AttemptLogFile(tmp_path / "log", 100_000)) as log:
             report = await record(quiet, address, answer, tmp_path, log=log)
+            assert await log.wait_complete(PATIENCE) is not None
     assert (site.requests, person.asked) == (
         ["/login?cookie=sid=7"],
         [f"Log in for AuthSession anna, from {address} on. Then press Done."],
