@@ -201,7 +201,8 @@ async def test_odd_requests_get_an_answer_and_never_500(alone: ApiProcess):
     path = urlsplit(f"{alone.base}/shop/run/start").path.encode()
     head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n" % path
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n")
+    # One byte too many comes last: where the server leaves something unread, TCP may drop its answer.
+    chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 16, b"1\r\n \r\n")
     assert b" 413 " in await talk(alone.url, *chunked)
     assert b" 400 " in await talk(alone.url, head + b"content-length: 2\r\n\r\n[]")
     for target in (b"/api/v1/workspace/%00/x", b"/api/%ff%fe", b"/" + b"x" * 20_000, b"/api/../..", b"*"):
